@@ -1,1 +1,33 @@
-//! x
+//! `spin-like.toml` as types: ids, routes, sources, grants, limits, and the allow-list.
+//!
+//! Everything here is a pure value. [`Manifest::load`] reads one file; after that nothing is parsed
+//! again: a [`Destination`] is checked by an [`AllowList`] and dialled as it is, a [`NormalPath`] is
+//! routed by a [`RouteTable`] and shown to the guest as it is.
+
+mod address;
+mod allow;
+mod component;
+mod destination;
+mod diagnostic;
+mod id;
+mod limits;
+mod manifest;
+mod path;
+mod place;
+mod route;
+mod variables;
+
+pub use address::{embedded_ipv4, is_global, may_dial};
+pub use allow::{AllowList, AllowedHost, Miss, Part, RuleError, Verdict};
+pub use component::{Build, Component, FileMount, Source, Unsupported};
+pub use destination::{BadDestination, Destination, Host, Origin, Scheme};
+pub use diagnostic::{Diagnostic, Error, Level};
+pub use id::{BadComponentId, ComponentId};
+pub use limits::{InstanceReuse, Limits, Rate};
+pub use manifest::Manifest;
+pub use path::{BadPath, NormalPath};
+pub use place::Place;
+pub use route::{
+    BadRoute, Executor, Match, Reply, Route, RoutePattern, RouteTable, StaticResponse,
+};
+pub use variables::{Value, Variable, Variables};

@@ -1,0 +1,152 @@
+//! Where something stands in a file.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A piece of a file, cheap to clone: the file's text is shared.
+#[derive(Clone)]
+pub struct Place {
+    file: Arc<File>,
+    span: Range<usize>,
+}
+
+/// A file that was read, with the offset at which each of its lines begins.
+pub(crate) struct File {
+    path: PathBuf,
+    text: String,
+    lines: Vec<usize>,
+}
+
+impl File {
+    pub(crate) fn new(path: &Path, text: &str) -> Arc<File> {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(ends).collect();
+        Arc::new(File {
+            path: path.into(),
+            text: text.into(),
+            lines,
+        })
+    }
+
+    /// The place of a span; one that is not within the text, or cuts a character, is moved to where it fits.
+    pub(crate) fn place(self: &Arc<File>, span: Range<usize>) -> Place {
+        let start = self.text.floor_char_boundary(span.start);
+        let end = self.text.ceil_char_boundary(span.end).max(start);
+        Place {
+            file: self.clone(),
+            span: start..end,
+        }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Place {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// The line on which it begins, counted from 1.
+    pub fn line(&self) -> usize {
+        self.file
+            .lines
+            .partition_point(|&start| start <= self.span.start)
+    }
+
+    /// The column at which it begins, in characters, counted from 1.
+    pub fn column(&self) -> usize {
+        self.file.text[self.line_start()..self.span.start]
+            .chars()
+            .count()
+            + 1
+    }
+
+    /// What stands there.
+    pub fn text(&self) -> &str {
+        &self.file.text[self.span.clone()]
+    }
+
+    /// The whole line on which it begins, without the line's end.
+    pub fn line_text(&self) -> &str {
+        let rest = &self.file.text[self.line_start()..];
+        let line = rest.split_once('\n').map_or(rest, |(line, _)| line);
+        line.strip_suffix('\r').unwrap_or(line)
+    }
+
+    /// The bytes of the file that it covers.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// The part of [`Place::line_text`] that it covers.
+    pub(crate) fn within_line(&self) -> Range<usize> {
+        let (start, line) = (self.line_start(), self.line_text().len());
+        let cut = |at: usize| at.saturating_sub(start).min(line);
+        cut(self.span.start)..cut(self.span.end)
+    }
+
+    fn line_start(&self) -> usize {
+        self.file.lines[self.line() - 1]
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{}:{}",
+            self.path().display(),
+            self.line(),
+            self.column()
+        )
+    }
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Place) -> bool {
+        self.span == other.span && self.path() == other.path()
+    }
+}
+
+impl Eq for Place {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_knows_its_line_and_column() {
+        let file = File::new(Path::new("a.toml"), "one\r\nzw\u{f6}lf = 1\n");
+        let rows = [
+            (0..3, (1, 1, "one", "one")),
+            (
+                5..10,
+                (
+                    2,
+                    1,
+                    "zw\u{f6}lf"[..].get(..5).unwrap_or(""),
+                    "zw\u{f6}lf = 1",
+                ),
+            ),
+            (11..12, (2, 6, " ", "zw\u{f6}lf = 1")),
+            (16..16, (3, 1, "", "")),
+            (7..8, (2, 3, "\u{f6}", "zw\u{f6}lf = 1")),
+            (900..950, (3, 1, "", "")),
+        ];
+        for (span, (line, column, text, line_text)) in rows {
+            let place = file.place(span.clone());
+            let seen = (
+                place.line(),
+                place.column(),
+                place.text(),
+                place.line_text(),
+            );
+            assert_eq!(seen, (line, column, text, line_text), "{span:?}");
+        }
+    }
+}
