@@ -1,0 +1,125 @@
+//! The values a component's manifest gives it: `[component.<id>.variables]`.
+//!
+//! One map, three interfaces: `fermyon:spin/variables@2.0.0`, `spin:variables/variables@3.0.0` and
+//! `wasi:config/store@0.2.0-draft-2024-09-27`. A component sees the keys of its own table and no others.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use runner_manifest::Value;
+use wasmtime::component::{HasData, Linker};
+
+mod bindings {
+    wasmtime::component::bindgen!({ path: "wit", world: "imports" });
+}
+
+use bindings::fermyon::spin::variables as spin_2;
+use bindings::spin::variables::variables as spin_3;
+use bindings::wasi::config::store as config;
+
+/// What one component was granted. Cheap to clone: every instance has one.
+#[derive(Clone, Default)]
+pub struct Session {
+    values: Arc<BTreeMap<String, Value>>,
+}
+
+impl FromIterator<(String, Value)> for Session {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(values: I) -> Session {
+        Session { values: Arc::new(values.into_iter().collect()) }
+    }
+}
+
+impl Session {
+    /// The interfaces over these values.
+    pub fn view(&mut self) -> View<'_> {
+        View { values: &self.values }
+    }
+}
+
+/// Implements the interfaces for one instance.
+pub struct View<'a> {
+    values: &'a BTreeMap<String, Value>,
+}
+
+impl View<'_> {
+    fn find(&self, name: &str) -> Option<String> {
+        self.values.get(name).map(|value| value.expose().to_owned())
+    }
+}
+
+struct Variables;
+
+impl HasData for Variables {
+    type Data<'a> = View<'a>;
+}
+
+/// Links the three interfaces.
+///
+/// # Errors
+/// When one of them is linked already.
+pub fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> View<'_>,
+) -> wasmtime::Result<()> {
+    spin_2::add_to_linker::<T, Variables>(linker, view)?;
+    spin_3::add_to_linker::<T, Variables>(linker, view)?;
+    config::add_to_linker::<T, Variables>(linker, view)
+}
+
+/// Whether `name` could be a variable at all: lower case words, joined by single underscores.
+fn is_name(name: &str) -> bool {
+    let word = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    !name.is_empty() && name.split('_').all(word)
+}
+
+impl spin_2::Host for View<'_> {
+    fn get(&mut self, name: String) -> Result<String, spin_2::Error> {
+        if !is_name(&name) {
+            return Err(spin_2::Error::InvalidName(name));
+        }
+        self.find(&name).ok_or(spin_2::Error::Undefined(name))
+    }
+}
+
+impl spin_3::Host for View<'_> {
+    fn get(&mut self, name: String) -> Result<String, spin_3::Error> {
+        if !is_name(&name) {
+            return Err(spin_3::Error::InvalidName(name));
+        }
+        self.find(&name).ok_or(spin_3::Error::Undefined(name))
+    }
+}
+
+impl config::Host for View<'_> {
+    fn get(&mut self, key: String) -> Result<Option<String>, config::Error> {
+        Ok(self.find(&key))
+    }
+
+    fn get_all(&mut self) -> Result<Vec<(String, String)>, config::Error> {
+        Ok(self.values.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(name: &str, expected: bool) {
+        assert_eq!(is_name(name), expected, "{name:?}");
+    }
+
+    #[test]
+    fn a_name_is_lower_case_words() {
+        names("a", true);
+        names("api_key2", true);
+        names("", false);
+        names("A", false);
+        names("a__b", false);
+        names("_a", false);
+        names("a-b", false);
+        names("2a", false);
+    }
+}
