@@ -1,2 +1,6 @@
-//! x
-fn main(){}
+//! The `runner` command; everything it does is in the library beside it.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    runner::main()
+}

@@ -1,0 +1,327 @@
+//! The command line: names, defaults and help of every command and flag.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+
+/// The wasmtime that is linked in; a test compares it with the lock file.
+pub(crate) const WASMTIME: &str = "48.0.8";
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " wasmtime ", "48.0.8");
+
+/// Serves WebAssembly components that start with nothing: no network, no files, no environment.
+#[derive(Debug, Parser)]
+#[command(name = "runner", version = VERSION, max_term_width = 100)]
+#[command(after_help = "Run `runner help exit-codes` for what the exit codes mean.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// What `runner` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve an app
+    #[command(alias = "serve", after_help = UP_EXAMPLES)]
+    Up(Up),
+    /// Read the manifest, load every component, and say what is wrong or never used
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Check),
+    /// Say whether a component may call a URL, and which line of the manifest decides
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(Explain),
+    /// Add one rule to a component's `allowed_outbound_hosts`, and print the change
+    #[command(after_help = ALLOW_EXAMPLES)]
+    Allow(Allow),
+    /// What the exit codes mean
+    #[command(hide = true, long_about = exit::TABLE, help_template = "{about}\n")]
+    ExitCodes,
+}
+
+/// Flags that every command takes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Look for the manifest in this directory
+    #[arg(long, global = true, value_name = "DIR", env = "RUNNER_DIRECTORY", hide_env_values = true)]
+    pub(crate) directory: Option<PathBuf>,
+    /// When to use colour; NO_COLOR and CLICOLOR_FORCE are obeyed too
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "RUNNER_COLOR", hide_env_values = true)]
+    pub(crate) color: Color,
+    /// Log more of runner's own doings (-vv: every dial); RUNNER_LOG=FILTER is finer
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// `runner up`.
+#[derive(Args, Debug)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// Reload when the manifest or a component's file changes
+    #[arg(long, env = "RUNNER_WATCH", hide_env_values = true)]
+    pub(crate) watch: bool,
+    /// How long requests in flight may take after SIGTERM or Ctrl-C
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, env = "RUNNER_DRAIN_TIMEOUT", hide_env_values = true)]
+    pub(crate) drain_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) network: ListenArgs,
+    #[command(flatten)]
+    pub(crate) door: DoorArgs,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `runner check`.
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// `runner explain`.
+#[derive(Args, Debug)]
+pub(crate) struct Explain {
+    /// The component that would call
+    pub(crate) component: String,
+    /// The URL that it would call
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    #[command(flatten)]
+    pub(crate) door: DoorArgs,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// `runner allow`.
+#[derive(Args, Debug)]
+pub(crate) struct Allow {
+    /// The component that may do more
+    pub(crate) component: String,
+    /// The rule to add, such as `https://api.example.com`
+    pub(crate) rule: String,
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+}
+
+/// Which app, and what it is given.
+#[derive(Args, Debug)]
+pub(crate) struct AppArgs {
+    /// The manifest, or the folder that holds spin-like.toml or spin.toml
+    #[arg(short, long, value_name = "FILE|DIR", env = "RUNNER_FROM", hide_env_values = true)]
+    pub(crate) from: Option<PathBuf>,
+    /// Set a variable of the app, before RUNNER_VARIABLE_NAME and SPIN_VARIABLE_NAME; may be repeated
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+/// Where to listen.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct ListenArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:3000", env = "RUNNER_LISTEN", hide_env_values = true)]
+    pub(crate) listen: SocketAddr,
+    /// Serve HTTPS with this certificate chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "RUNNER_TLS_CERT", hide_env_values = true)]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "RUNNER_TLS_KEY", hide_env_values = true)]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+/// How the app's own calls leave.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Outbound")]
+pub(crate) struct DoorArgs {
+    /// Trust these certificates too when a component calls out (PEM)
+    #[arg(long, value_name = "FILE", env = "RUNNER_CA_FILE", hide_env_values = true)]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Ask this name server instead of the system's; may be repeated
+    #[arg(long, value_name = "ADDR:PORT", env = "RUNNER_DNS", value_delimiter = ',', hide_env_values = true)]
+    pub(crate) dns: Vec<SocketAddr>,
+}
+
+/// Where compiled code is kept.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Compile cache")]
+pub(crate) struct CacheArgs {
+    /// Where compiled components are kept [default: $XDG_CACHE_HOME/runner or ~/.cache/runner]
+    #[arg(long, value_name = "DIR", env = "RUNNER_CACHE_DIR", hide_env_values = true)]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Compile afresh at every start; wins over --cache-dir
+    #[arg(long, env = "RUNNER_DISABLE_CACHE", hide_env_values = true)]
+    pub(crate) disable_cache: bool,
+}
+
+/// What `up` prints.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Text for people or JSON lines for programs; auto is text on a terminal
+    #[arg(long, value_name = "FORMAT", default_value = "auto", env = "RUNNER_LOG_FORMAT", hide_env_values = true)]
+    pub(crate) log_format: LogFormat,
+    /// Print neither requests nor what components print: only warnings, denials and failures
+    #[arg(short, long, env = "RUNNER_QUIET", hide_env_values = true)]
+    pub(crate) quiet: bool,
+}
+
+/// What a command prints on stdout.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct FormatArgs {
+    /// Text for people or one JSON document for programs
+    #[arg(long, value_name = "FORMAT", default_value = "text", env = "RUNNER_FORMAT", hide_env_values = true)]
+    pub(crate) format: Format,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What a log looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+/// What an answer looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  runner up                                  the app in this folder, on 127.0.0.1:3000
+  runner up --watch --listen 127.0.0.1:8080  reload on every change
+  runner up -f shop/spin.toml --variable api_url=https://api.example.com";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  runner check
+  runner check -f shop --format json";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  runner explain cart https://api.example.com/prices
+  runner explain cart http://db.internal:8080 --dns 127.0.0.1:5353";
+
+const ALLOW_EXAMPLES: &str = "\
+Examples:
+  runner allow cart https://api.example.com
+  runner allow cart 'https://*.example.com'
+  runner allow cart http://10.0.0.0/8:8080";
+
+/// `name=value`; the value may hold anything, also `=`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        // The text is not repeated here: a forgotten name may leave a secret.
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+/// A time in words: `30s`, `250 ms`, `2m`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
+    let unit = text[digits.len()..].trim();
+    let number: u64 = digits.parse().map_err(|_| "expected a time such as `30s` or `250ms`".to_owned())?;
+    let milliseconds = match unit {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1_000),
+        "m" | "min" => number.checked_mul(60_000),
+        _ => return Err(format!("`{unit}` is not a unit of time; use ms, s or m")),
+    };
+    milliseconds.map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_version_names_the_wasmtime_of_the_lock_file() {
+        let lock = include_str!("../../../Cargo.lock");
+        assert!(lock.contains(&format!("name = \"wasmtime\"\nversion = \"{WASMTIME}\"\n")));
+        assert_eq!(VERSION, format!("{} wasmtime {WASMTIME}", env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn every_flag_of_up_but_variable_and_verbose_has_a_variable_in_the_environment() {
+        let cli = Cli::command();
+        let up = cli.find_subcommand("up").expect("there is one");
+        for arg in up.get_arguments().chain(cli.get_arguments()) {
+            let name = arg.get_id().as_str();
+            if matches!(name, "variables" | "verbose" | "help" | "version") {
+                continue;
+            }
+            let wanted = format!("RUNNER_{}", name.to_uppercase());
+            assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(wanted.as_str()), "--{name}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        let table = [
+            ("30s", Some(30_000)),
+            ("30", Some(30_000)),
+            ("30 s", Some(30_000)),
+            ("250ms", Some(250)),
+            ("250 ms", Some(250)),
+            ("2m", Some(120_000)),
+            ("0", Some(0)),
+            ("", None),
+            ("s", None),
+            ("-1s", None),
+            ("1.5s", None),
+            ("30 apples", None),
+            ("18446744073709551615s", None),
+        ];
+        for (text, milliseconds) in table {
+            assert_eq!(duration(text).ok(), milliseconds.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn pairs() {
+        let table = [
+            ("a=b", Some(("a", "b"))),
+            ("a=b=c", Some(("a", "b=c"))),
+            ("a=", Some(("a", ""))),
+            ("=b", None),
+            ("a", None),
+        ];
+        for (text, expected) in table {
+            let expected = expected.map(|(n, v): (&str, &str)| (n.to_owned(), v.to_owned()));
+            assert_eq!(pair(text).ok(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! How a command ends: the exit code, and what to tell the user on the way out.
+
+use std::fmt::{self, Display, Formatter};
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All is well, also after a drain.
+    Done,
+    /// The app or the check failed: bad wasm, a missing import, a denied destination.
+    App,
+    /// The command line or the manifest is wrong.
+    Usage,
+    /// The machine said no: a port, a directory, a certificate file.
+    Environment,
+    /// A second Ctrl-C cut the drain short.
+    Interrupted,
+    /// A second SIGTERM cut the drain short.
+    Terminated,
+}
+
+impl Exit {
+    /// The number the shell sees.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::App => 1,
+            Exit::Usage => 2,
+            Exit::Environment => 3,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.number())
+    }
+}
+
+/// What `runner help exit-codes` prints.
+pub(crate) const TABLE: &str = "\
+Exit codes
+
+    0    done, also after a drain
+    1    the app or the check failed: bad wasm, a missing import, a denied destination
+    2    the command line or the manifest is wrong
+    3    the environment said no: a port that is taken, a cache directory that cannot
+         be written, a certificate file that cannot be read
+  130    a second Ctrl-C cut the drain short
+  143    a second SIGTERM cut the drain short";
+
+/// Why a command could not do its work, in words for the user.
+///
+/// `anyhow` would print a backtrace under `RUST_BACKTRACE`; this never does.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// How the command ends.
+    pub(crate) exit: Exit,
+    /// The text, complete with its `error:` and `help:` lines.
+    pub(crate) text: String,
+}
+
+impl Failure {
+    /// A failure told in one sentence, and what to do about it.
+    pub(crate) fn new(exit: Exit, sentence: impl Display, help: impl Display) -> Failure {
+        Failure { exit, text: format!("error: {sentence}\nhelp: {help}") }
+    }
+
+    /// A failure that an error describes; its causes follow after colons.
+    pub(crate) fn of(exit: Exit, error: &dyn std::error::Error) -> Failure {
+        Failure { exit, text: format!("error: {}", chain(error)) }
+    }
+
+    /// A failure whose text is diagnostics, which bring their own first word.
+    pub(crate) fn rendered(exit: Exit, text: impl Display) -> Failure {
+        Failure { exit, text: text.to_string().trim_end().to_owned() }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// An error and its causes on one line, leaving out a cause that its parent already quotes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_exit_has_its_number_and_its_line_in_the_help() {
+        let table = [
+            (Exit::Done, 0, "done"),
+            (Exit::App, 1, "the app"),
+            (Exit::Usage, 2, "the command line"),
+            (Exit::Environment, 3, "the environment"),
+            (Exit::Interrupted, 130, "a second Ctrl-C"),
+            (Exit::Terminated, 143, "a second SIGTERM"),
+        ];
+        for (exit, number, words) in table {
+            assert_eq!(exit.number(), number);
+            let line = format!("{number:>5}    {words}");
+            assert!(TABLE.lines().any(|l| l.starts_with(&line)), "no line for {number}");
+        }
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        #[derive(Debug)]
+        struct Outer(std::io::Error);
+        impl Display for Outer {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("`a.pem` cannot be read")
+            }
+        }
+        impl std::error::Error for Outer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let error = Outer(std::io::Error::other("permission denied"));
+        let failure = Failure::of(Exit::Environment, &error);
+        assert_eq!(failure.to_string(), "error: `a.pem` cannot be read: permission denied");
+    }
+}
