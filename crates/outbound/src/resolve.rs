@@ -1,0 +1,135 @@
+//! From a permitted origin to the addresses that may be dialled: asked once, filtered, and then final.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::rr::Name;
+use hickory_resolver::{TokioResolver, system_conf};
+use runner_manifest::Host;
+
+use crate::denied::Denied;
+use crate::{Error, Permit};
+
+/// More than any sane service announces; a longer answer would only make a failure slower.
+const MOST_ADDRESSES: usize = 16;
+
+/// Lookups under way with one server before the next is told that it is busy.
+const MOST_LOOKUPS: usize = 1024;
+
+/// Asks DNS, and nothing but DNS: no `/etc/hosts`, no search domains.
+pub(crate) struct Resolver {
+    dns: Result<TokioResolver, String>,
+}
+
+impl Resolver {
+    /// Reads the system's configuration once when `servers` is empty. A machine without one can still serve what
+    /// needs no lookup, so that only fails the lookups.
+    pub(crate) fn new(servers: &[SocketAddr]) -> Resolver {
+        Resolver {
+            dns: settings(servers)
+                .and_then(|(servers, options)| build(servers, options))
+                .map_err(|error| format!("no DNS server is known: {error}")),
+        }
+    }
+
+    /// The addresses of the permit's origin that the permit covers, in the order in which to try them.
+    pub(crate) async fn addresses(&self, permit: &Permit) -> Result<Vec<SocketAddr>, Error> {
+        let found = match &permit.origin().host {
+            Host::Ip(ip) => vec![*ip],
+            Host::Name(name) if &**name == "localhost" => {
+                vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+            }
+            Host::Name(name) => self.lookup(name).await?,
+        };
+        filter(permit, &found)
+    }
+
+    async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
+        let dns = self.dns.as_ref().map_err(|reason| Error::Dns {
+            name: name.into(),
+            rcode: None,
+            source: reason.clone().into(),
+        })?;
+        let mut absolute = Name::from_ascii(name).map_err(|error| failure(name, error.into()))?;
+        absolute.set_fqdn(true);
+        let answer = dns.lookup_ip(absolute).await;
+        Ok(answer
+            .map_err(|error| failure(name, error))?
+            .iter()
+            .collect())
+    }
+}
+
+/// What passes: global addresses, and those that the component's own rules write out. A mapped address is the one
+/// that it maps, here and when it is dialled.
+fn filter(permit: &Permit, found: &[IpAddr]) -> Result<Vec<SocketAddr>, Error> {
+    let port = permit.origin().port;
+    let passed: Vec<_> = found
+        .iter()
+        .map(IpAddr::to_canonical)
+        .filter(|ip| permit.covers(*ip))
+        .take(MOST_ADDRESSES)
+        .map(|ip| SocketAddr::new(ip, port))
+        .collect();
+    if passed.is_empty() {
+        return Err(Denied::at_address(permit, found).into());
+    }
+    Ok(passed)
+}
+
+fn settings(servers: &[SocketAddr]) -> Result<(Vec<NameServerConfig>, ResolverOpts), NetError> {
+    if servers.is_empty() {
+        let (config, options) = system_conf::read_system_conf()?;
+        return Ok((config.name_servers, options));
+    }
+    let servers = servers
+        .iter()
+        .map(|address| name_server(*address))
+        .collect();
+    Ok((servers, ResolverOpts::default()))
+}
+
+fn name_server(address: SocketAddr) -> NameServerConfig {
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()]
+        .map(|mut connection| {
+            connection.port = address.port();
+            connection
+        })
+        .to_vec();
+    NameServerConfig::new(address.ip(), true, connections)
+}
+
+fn build(
+    servers: Vec<NameServerConfig>,
+    mut options: ResolverOpts,
+) -> Result<TokioResolver, NetError> {
+    // The search domains and the machine's own domain stay behind with the configuration they came in.
+    let config = ResolverConfig::from_name_servers(servers);
+    options.ndots = 0;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.max_active_requests = MOST_LOOKUPS;
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        .with_options(options)
+        .build()
+}
+
+fn failure(name: &str, error: NetError) -> Error {
+    let name = name.into();
+    if matches!(error, NetError::Timeout) {
+        return Error::DnsTimeout { name };
+    }
+    let rcode = match &error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => Some(u16::from(none.response_code)),
+        NetError::Dns(DnsError::ResponseCode(code)) => Some(u16::from(*code)),
+        _ => None,
+    };
+    Error::Dns {
+        name,
+        rcode,
+        source: error.into(),
+    }
+}
