@@ -1,0 +1,315 @@
+//! A `.wasm` from a file, as a component: read once, recognised by its bytes, core modules componentized.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
+use wasmparser::{Parser, Payload};
+use wit_component::ComponentEncoder;
+
+use crate::caps;
+
+/// A component's bytes as they were read, once: what is hashed here is what is compiled.
+pub(crate) struct Artifact {
+    /// A binary component.
+    pub(crate) component: Vec<u8>,
+    /// SHA-256 of the file, in lower-case hexadecimal.
+    pub(crate) digest: String,
+    /// Length of the file in bytes.
+    pub(crate) size: u64,
+    /// Who made it, from its metadata: `wit-component 0.254.2, rustc 1.95.0`.
+    pub(crate) producers: Option<String>,
+}
+
+/// Why a file is not a component that can be run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot read it: {0}")]
+    Read(#[source] io::Error),
+    #[error("there is no such file")]
+    Missing,
+    #[error("it is a directory")]
+    Directory,
+    #[error("it is not a regular file")]
+    Special,
+    #[error("it is larger than {} MiB", caps::ARTIFACT >> 20)]
+    TooLarge,
+    #[error("it is empty")]
+    Empty,
+    #[error("it is cut short: {0}")]
+    Truncated(String),
+    #[error(
+        "it is precompiled code, which is not accepted: an app's bytes are never run as machine code"
+    )]
+    Precompiled,
+    #[error("it is a native program or library (ELF), not WebAssembly")]
+    Elf,
+    #[error("it is WebAssembly text, not a binary")]
+    Wat,
+    #[error("it is text, not WebAssembly")]
+    Text,
+    #[error("it is not WebAssembly")]
+    Unknown,
+    #[error(
+        "it is a core module without a `component-type` section, so nobody can tell what it imports and exports"
+    )]
+    CoreModule,
+    #[error("it is a core module that cannot be made a component: {0}")]
+    Componentize(String),
+    #[error("it is damaged: {0}")]
+    Invalid(String),
+}
+
+impl Error {
+    /// What to do about it.
+    pub(crate) fn help(&self) -> &'static str {
+        match self {
+            Error::Missing | Error::Empty | Error::Truncated(_) => {
+                "build the component again, or correct `source`"
+            }
+            Error::Directory | Error::Special => "`source` names a `.wasm` file",
+            Error::Read(_) => "check the file's permissions",
+            Error::TooLarge => "strip it and build it with optimisation",
+            Error::Precompiled | Error::Elf | Error::Unknown => {
+                "name the `.wasm` that the toolchain made"
+            }
+            Error::Wat => "turn it into a binary with `wasm-tools parse`",
+            Error::Text => "`source` names a `.wasm` file, not its source code",
+            Error::CoreModule => {
+                "build for `wasm32-wasip2`, or run `wasm-tools component new` on it"
+            }
+            Error::Componentize(_) | Error::Invalid(_) => "build it again with a current toolchain",
+        }
+    }
+}
+
+impl Artifact {
+    pub(crate) fn read(path: &Path) -> Result<Artifact, Error> {
+        let bytes = read_file(path)?;
+        let digest = hex(ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref());
+        let size = bytes.len() as u64;
+        let component = into_component(bytes)?;
+        let producers = producers(&component);
+        Ok(Artifact {
+            component,
+            digest,
+            size,
+            producers,
+        })
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    let found = std::fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::Missing,
+        _ => Error::Read(error),
+    })?;
+    if found.is_dir() {
+        return Err(Error::Directory);
+    }
+    // Before it is opened: opening a FIFO waits for a writer.
+    if !found.is_file() {
+        return Err(Error::Special);
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(Error::Read)?;
+    file.take(caps::ARTIFACT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(Error::Read)?;
+    if bytes.len() as u64 > caps::ARTIFACT {
+        return Err(Error::TooLarge);
+    }
+    Ok(bytes)
+}
+
+fn into_component(bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
+    if bytes.is_empty() {
+        return Err(Error::Empty);
+    }
+    if wasmtime::Engine::detect_precompiled(&bytes).is_some() {
+        return Err(Error::Precompiled);
+    }
+    if bytes.starts_with(b"\x7fELF") {
+        return Err(Error::Elf);
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(not_wasm(&bytes));
+    }
+    if bytes.len() < 8 {
+        return Err(Error::Truncated("the header is incomplete".into()));
+    }
+    if Parser::is_component(&bytes) {
+        return Ok(bytes);
+    }
+    if Parser::is_core_wasm(&bytes) {
+        return componentize(&bytes);
+    }
+    Err(Error::Invalid(format!(
+        "it has the unknown version {:02x?}",
+        &bytes[4..8]
+    )))
+}
+
+fn not_wasm(bytes: &[u8]) -> Error {
+    let head = &bytes[..bytes.len().min(4096)];
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        // A character may have been cut at the end of the head.
+        Err(error) if error.error_len().is_none() => return Error::Text,
+        Err(_) => return Error::Unknown,
+    };
+    if text.contains('\0') {
+        return Error::Unknown;
+    }
+    let text = text.trim_start();
+    if text.starts_with('(') || text.starts_with(";;") {
+        Error::Wat
+    } else {
+        Error::Text
+    }
+}
+
+fn componentize(module: &[u8]) -> Result<Vec<u8>, Error> {
+    if !carries_component_type(module)? {
+        return Err(Error::CoreModule);
+    }
+    let failed = |error| Error::Componentize(format!("{error:#}"));
+    ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .and_then(|e| {
+            e.adapter(
+                WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
+                WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+            )
+        })
+        .and_then(|mut e| e.encode())
+        .map_err(failed)
+}
+
+fn carries_component_type(module: &[u8]) -> Result<bool, Error> {
+    for payload in Parser::new(0).parse_all(module) {
+        match payload {
+            Ok(Payload::CustomSection(section)) if section.name().starts_with("component-type") => {
+                return Ok(true);
+            }
+            Ok(_) => {}
+            Err(error) => return Err(broken(&error)),
+        }
+    }
+    Ok(false)
+}
+
+/// What a parse error says of the file.
+pub(crate) fn broken(error: &wasmparser::BinaryReaderError) -> Error {
+    let text = error.to_string();
+    if text.contains("unexpected end") {
+        Error::Truncated(text)
+    } else {
+        Error::Invalid(text)
+    }
+}
+
+/// Checks that `component` is whole before the compiler sees it.
+pub(crate) fn validate(component: &[u8]) -> Result<(), Error> {
+    for payload in Parser::new(0).parse_all(component) {
+        payload.map_err(|error| broken(&error))?;
+    }
+    Ok(())
+}
+
+fn producers(component: &[u8]) -> Option<String> {
+    let producers = wasm_metadata::Producers::from_wasm(component).ok()??;
+    let names: Vec<String> = ["processed-by", "sdk", "language"]
+        .iter()
+        .filter_map(|field| producers.get(field))
+        .flat_map(|field| {
+            field
+                .iter()
+                .map(|(name, version)| format!("{name} {version}"))
+                .collect::<Vec<_>>()
+        })
+        .map(|name| {
+            name.trim()
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(60)
+                .collect()
+        })
+        .take(6)
+        .collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(bytes: &[u8], expected: &str) {
+        let Err(error) = into_component(bytes.to_vec()) else {
+            panic!("{expected:?} was accepted")
+        };
+        assert_eq!(error.to_string(), expected);
+        assert!(!error.help().is_empty());
+    }
+
+    #[test]
+    fn every_kind_of_file_that_is_no_component_is_called_by_its_name() {
+        says(b"", "it is empty");
+        says(b"\0asm\x0d", "it is cut short: the header is incomplete");
+        says(
+            b"\0asm\x07\0\x07\0",
+            "it is damaged: it has the unknown version [07, 00, 07, 00]",
+        );
+        says(
+            b"\x7fELF\x02\x01\x01",
+            "it is a native program or library (ELF), not WebAssembly",
+        );
+        says(b"(component)", "it is WebAssembly text, not a binary");
+        says(
+            b"  ;; a comment\n(module)",
+            "it is WebAssembly text, not a binary",
+        );
+        says(
+            "fn main() {} // \u{fc}".as_bytes(),
+            "it is text, not WebAssembly",
+        );
+        says(b"\x89PNG\r\n", "it is not WebAssembly");
+        says(b"PK\0\0", "it is not WebAssembly");
+        says(
+            b"\0asm\x01\0\0\0",
+            "it is a core module without a `component-type` section, so nobody can tell what it imports and exports",
+        );
+    }
+
+    #[test]
+    fn code_that_wasmtime_compiled_is_refused_whatever_it_is_called() {
+        let engine = wasmtime::Engine::default();
+        let code = engine.precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
+        says(
+            &code,
+            "it is precompiled code, which is not accepted: an app's bytes are never run as machine code",
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_regular_file_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(Artifact::read(dir.path()), Err(Error::Directory)));
+        assert!(matches!(
+            Artifact::read(&dir.path().join("none.wasm")),
+            Err(Error::Missing)
+        ));
+        assert!(matches!(
+            Artifact::read(Path::new("/dev/zero")),
+            Err(Error::Special)
+        ));
+    }
+}
