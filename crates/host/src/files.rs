@@ -1,0 +1,305 @@
+//! A component's files: copied once at the start into a private directory, and given to it read-only.
+//!
+//! A copy, because what a component may read is what stood there when the operator started it: no link that leads
+//! elsewhere, nothing that is put there later.
+
+use std::fs;
+use std::io;
+use std::path::{Component as Part, Path, PathBuf};
+
+use glob::Pattern;
+use runner_manifest::FileMount;
+use tempfile::TempDir;
+
+use crate::caps;
+
+/// The files granted to one component.
+pub(crate) struct Files {
+    root: TempDir,
+    /// Guest directory, and the directory of ours behind it.
+    mounts: Vec<(String, PathBuf)>,
+}
+
+/// Why the files cannot be granted; the text names the mount or file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("`{0}` is not a glob: {1}")]
+    Glob(String, String),
+    #[error("`{0}` matches no file")]
+    Nothing(String),
+    #[error("`{0}` leads out of the app's directory")]
+    Outside(String),
+    #[error("`{0}` is a link; links are not followed, name what it leads to")]
+    Link(String),
+    #[error("`{0}` is not a directory; a mount's `source` is one")]
+    NotADirectory(String),
+    #[error("the files are larger than {} MiB together", caps::FILES >> 20)]
+    TooLarge,
+    #[error("cannot copy `{0}`: {1}")]
+    Copy(String, #[source] io::Error),
+}
+
+impl Files {
+    /// Copies what `wanted` names below `app`, without what `exclude` names. `None` where nothing is wanted.
+    pub(crate) fn copy(
+        app: &Path,
+        wanted: &[FileMount],
+        exclude: &[String],
+    ) -> Result<Option<Files>, Error> {
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let root = tempfile::Builder::new()
+            .prefix("runner-files-")
+            .tempdir()
+            .map_err(|e| Error::Copy("a temporary directory".into(), e))?;
+        let exclude = exclude
+            .iter()
+            .map(|text| pattern(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut copier = Copier {
+            app,
+            exclude,
+            copied: 0,
+        };
+        let mut files = Files {
+            root,
+            mounts: Vec::new(),
+        };
+        for mount in wanted {
+            match mount {
+                FileMount::Glob(text) => {
+                    let to = files.mount("/");
+                    copier.glob(text, &to)?;
+                }
+                FileMount::Directory {
+                    source,
+                    destination,
+                } => {
+                    let to = files.mount(destination);
+                    copier.directory(source, &to)?;
+                }
+            }
+        }
+        Ok(Some(files))
+    }
+
+    /// Guest directory and the directory behind it, for each mount.
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.mounts
+            .iter()
+            .map(|(guest, host)| (guest.as_str(), host.as_path()))
+    }
+
+    fn mount(&mut self, guest: &str) -> PathBuf {
+        if let Some((_, host)) = self.mounts.iter().find(|(name, _)| name == guest) {
+            return host.clone();
+        }
+        let host = self.root.path().join(self.mounts.len().to_string());
+        self.mounts.push((guest.to_owned(), host.clone()));
+        host
+    }
+}
+
+struct Copier<'a> {
+    app: &'a Path,
+    exclude: Vec<Pattern>,
+    copied: u64,
+}
+
+impl Copier<'_> {
+    fn glob(&mut self, text: &str, to: &Path) -> Result<(), Error> {
+        inside(Path::new(text), text)?;
+        let whole = format!("{}/{text}", Pattern::escape(&self.app.to_string_lossy()));
+        let found = glob::glob(&whole).map_err(|e| Error::Glob(text.into(), e.to_string()))?;
+        fs::create_dir_all(to).map_err(|e| Error::Copy(text.into(), e))?;
+        let mut any = false;
+        for path in found.flatten() {
+            let Ok(relative) = path.strip_prefix(self.app).map(Path::to_path_buf) else {
+                continue;
+            };
+            any = true;
+            self.stays_inside(&path, &relative)?;
+            self.entry(&path, &relative, &to.join(&relative))?;
+        }
+        if any {
+            Ok(())
+        } else {
+            Err(Error::Nothing(text.into()))
+        }
+    }
+
+    fn directory(&mut self, source: &Path, to: &Path) -> Result<(), Error> {
+        let name = source.display().to_string();
+        inside(source, &name)?;
+        let from = self.app.join(source);
+        let found = fs::symlink_metadata(&from).map_err(|e| Error::Copy(name.clone(), e))?;
+        if !found.is_dir() {
+            return Err(Error::NotADirectory(name));
+        }
+        self.entry(&from, source, to)
+    }
+
+    /// A glob walks through links to directories; what it found there is not below the app.
+    fn stays_inside(&self, path: &Path, relative: &Path) -> Result<(), Error> {
+        let name = relative.display().to_string();
+        let real = |path: &Path| fs::canonicalize(path).map_err(|e| Error::Copy(name.clone(), e));
+        let parent = path.parent().unwrap_or(path);
+        if real(parent)? == real(self.app)?.join(relative.parent().unwrap_or(Path::new(""))) {
+            return Ok(());
+        }
+        Err(Error::Link(name))
+    }
+
+    fn entry(&mut self, from: &Path, relative: &Path, to: &Path) -> Result<(), Error> {
+        if self
+            .exclude
+            .iter()
+            .any(|pattern| pattern.matches_path(relative))
+        {
+            return Ok(());
+        }
+        let name = || relative.display().to_string();
+        let failed = |error| Error::Copy(name(), error);
+        let found = fs::symlink_metadata(from).map_err(failed)?;
+        if found.is_symlink() {
+            return Err(Error::Link(name()));
+        }
+        if found.is_dir() {
+            fs::create_dir_all(to).map_err(failed)?;
+            for entry in fs::read_dir(from).map_err(failed)? {
+                let entry = entry.map_err(failed)?.file_name();
+                self.entry(&from.join(&entry), &relative.join(&entry), &to.join(&entry))?;
+            }
+            return Ok(());
+        }
+        if !found.is_file() {
+            return Ok(());
+        }
+        self.copied += found.len();
+        if self.copied > caps::FILES {
+            return Err(Error::TooLarge);
+        }
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).map_err(failed)?;
+        }
+        fs::copy(from, to).map(drop).map_err(failed)
+    }
+}
+
+fn pattern(text: &str) -> Result<Pattern, Error> {
+    Pattern::new(text).map_err(|e| Error::Glob(text.into(), e.to_string()))
+}
+
+fn inside(path: &Path, text: &str) -> Result<(), Error> {
+    let stays = path
+        .components()
+        .all(|part| matches!(part, Part::Normal(_) | Part::CurDir));
+    if stays {
+        Ok(())
+    } else {
+        Err(Error::Outside(text.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app() -> TempDir {
+        let app = tempfile::tempdir().unwrap();
+        for name in [
+            "assets/a.txt",
+            "assets/deep/b.txt",
+            "assets/secret.key",
+            "other.txt",
+        ] {
+            let path = app.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, name).unwrap();
+        }
+        app
+    }
+
+    fn listing(files: &Files) -> Vec<String> {
+        let mut found = Vec::new();
+        for (guest, host) in files.mounts() {
+            for path in glob::glob(&format!("{}/**/*", host.display()))
+                .unwrap()
+                .flatten()
+                .filter(|p| p.is_file())
+            {
+                found.push(format!(
+                    "{guest}: {}",
+                    path.strip_prefix(host).unwrap().display()
+                ));
+            }
+        }
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn globs_land_in_the_root_directories_where_they_are_mounted_and_excluded_files_nowhere() {
+        let app = app();
+        let wanted = [
+            FileMount::Glob("assets/*.txt".into()),
+            FileMount::Directory {
+                source: "assets".into(),
+                destination: "/data".into(),
+            },
+        ];
+        let files = Files::copy(app.path(), &wanted, &["**/*.key".into()])
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            listing(&files),
+            ["/: assets/a.txt", "/data: a.txt", "/data: deep/b.txt"]
+        );
+        let root = files.root.path().to_path_buf();
+        drop(files);
+        assert!(!root.exists(), "the copy goes when the app does");
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_app() {
+        let app = app();
+        std::os::unix::fs::symlink("/etc", app.path().join("assets/etc")).unwrap();
+        let copy = |mount| {
+            Files::copy(app.path(), &[mount], &[])
+                .err()
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(
+            copy(FileMount::Glob("../*".into())),
+            "`../*` leads out of the app's directory"
+        );
+        assert_eq!(
+            copy(FileMount::Glob("/etc/*".into())),
+            "`/etc/*` leads out of the app's directory"
+        );
+        assert_eq!(
+            copy(FileMount::Glob("assets/etc/passwd".into())),
+            "`assets/etc/passwd` is a link; links are not followed, name what it leads to"
+        );
+        assert_eq!(
+            copy(FileMount::Glob("none/*".into())),
+            "`none/*` matches no file"
+        );
+        assert_eq!(
+            copy(FileMount::Directory {
+                source: "assets".into(),
+                destination: "/".into()
+            }),
+            "`assets/etc` is a link; links are not followed, name what it leads to"
+        );
+        assert_eq!(
+            copy(FileMount::Directory {
+                source: "other.txt".into(),
+                destination: "/".into()
+            }),
+            "`other.txt` is not a directory; a mount's `source` is one"
+        );
+    }
+}
