@@ -1,0 +1,67 @@
+//! Every bound on what the host does or keeps on a guest's behalf, in one table, each with its reason.
+
+use std::time::Duration;
+
+/// Linear memories and tables of one instance together, where the manifest sets no `memory`: a JavaScript or Python
+/// component needs some tens of MiB; a leak should not need the machine.
+pub const MEMORY: u64 = 128 * 1024 * 1024;
+
+/// The largest linear memory a pool slot has room for: all of what 32-bit WebAssembly can address. This is address
+/// space, not memory; what is used is bounded by [`MEMORY`] or the manifest.
+pub const MEMORY_SLOT: usize = 4 << 30;
+
+/// Elements of one table. The largest toolchains (Python) declare some ten thousand.
+pub const TABLE_ELEMENTS: usize = 100_000;
+
+/// Instances that can exist at once, over all components.
+pub const INSTANCES: u32 = 1000;
+
+/// Core instances, memories and tables of one component: adapters and linked libraries need several.
+pub const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
+/// See [`CORE_INSTANCES_PER_COMPONENT`].
+pub const MEMORIES_PER_COMPONENT: u32 = 16;
+/// See [`CORE_INSTANCES_PER_COMPONENT`].
+pub const TABLES_PER_COMPONENT: u32 = 64;
+
+/// Stack of WebAssembly code; the host's own frames need room above it.
+pub const WASM_STACK: usize = 512 * 1024;
+/// Stack of a guest's fiber: [`WASM_STACK`] plus the host functions it calls.
+pub const FIBER_STACK: usize = 2 * 1024 * 1024;
+
+/// Handles a guest may hold at once: requests, fields, streams, pollables.
+pub const RESOURCES: usize = 10_000;
+
+/// Bytes a single call may make the host copy out of a guest (lists and strings of its arguments).
+pub const HOSTCALL_FUEL: usize = 16 * 1024 * 1024;
+
+/// Size of one header map, as the host holds it: 64 KiB on the wire is about twice that in memory.
+pub const FIELDS: usize = 128 * 1024;
+
+/// Largest answer to one `get-random-bytes`.
+pub const RANDOM: u64 = 1024 * 1024;
+
+/// A guest's log line is cut here; what follows, up to the next line feed, is dropped.
+pub const LOG_LINE: usize = 8 * 1024;
+
+/// How often the epoch advances: what a guest in a loop can take before others get a turn.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// To the head of the response, where the manifest sets no `request_timeout`.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a guest may still do after its response has ended.
+pub const AFTER_RESPONSE: Duration = Duration::from_secs(30);
+
+/// Outbound calls of one instance at once, where the manifest sets no `outbound_concurrency`.
+pub const OUTBOUND_PER_INSTANCE: usize = 16;
+/// Outbound calls of all instances of a component at once.
+pub const OUTBOUND_PER_COMPONENT: usize = 256;
+
+/// Calls inside an app, from one component to the next: A to B to A is two.
+pub const DEPTH: u8 = 8;
+
+/// Largest `.wasm` that is read. CPython with a few libraries is 40 MiB.
+pub const ARTIFACT: u64 = 256 * 1024 * 1024;
+
+/// Files a component may be granted, together: they are copied at the start.
+pub const FILES: u64 = 1024 * 1024 * 1024;

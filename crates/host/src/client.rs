@@ -1,0 +1,82 @@
+//! `wasi:http` as guests import it: types as wasmtime has them, and calls that may leave out the authority.
+//!
+//! A request without an authority is a call to the guest's own app. Below us such a request fails before the door is
+//! asked, so it is given the name of its own app here, and then enters the same door as every other.
+
+use http::uri::{Authority, Scheme};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Accessor, Linker, Resource};
+use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
+use wasmtime_wasi_http::p3::bindings::http::{client, types as types_03};
+use wasmtime_wasi_http::{RequestOptions, WasiHttp, WasiHttpView, p2, p3};
+
+use crate::state::State;
+
+/// The authority of a guest's own app.
+const OWN: &str = "self";
+
+type Call02 = (
+    Resource<HostOutgoingRequest>,
+    Option<Resource<RequestOptions>>,
+);
+type Called02 = (Result<Resource<HostFutureIncomingResponse>, types::ErrorCode>,);
+type Called03 = (Result<Resource<p3::Response>, types_03::ErrorCode>,);
+
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let options = p2::bindings::LinkOptions::default();
+    types::add_to_linker::<_, WasiHttp>(linker, &(&options).into(), State::http)?;
+    types_03::add_to_linker::<_, WasiHttp>(linker, State::http)?;
+    linker
+        .instance("wasi:http/outgoing-handler@0.2.12")?
+        .func_wrap(
+            "handle",
+            |store: StoreContextMut<'_, State>, call: Call02| handle_02(store, call),
+        )?;
+    linker
+        .instance("wasi:http/client@0.3.0")?
+        .func_wrap_concurrent("send", |store, (request,): (Resource<p3::Request>,)| {
+            Box::pin(send_03(store, request))
+        })
+}
+
+fn handle_02(
+    mut store: StoreContextMut<'_, State>,
+    (request, options): Call02,
+) -> wasmtime::Result<Called02> {
+    let mut http = store.data_mut().http();
+    let call = http.table.get_mut(&request)?;
+    if call.authority.as_deref().unwrap_or_default().is_empty() {
+        call.authority = Some(OWN.into());
+        call.scheme = Some(types::Scheme::Http);
+    }
+    // A URI with an authority and without a path is not one that can be built.
+    call.path_with_query.get_or_insert_with(|| "/".into());
+    match outgoing_handler::Host::handle(&mut http, request, options) {
+        Ok(response) => Ok((Ok(response),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+async fn send_03(
+    store: &Accessor<State>,
+    request: Resource<p3::Request>,
+) -> wasmtime::Result<Called03> {
+    store.with(|mut access| -> wasmtime::Result<()> {
+        let call = access.data_mut().http().table.get_mut(&request)?;
+        if call
+            .authority
+            .as_ref()
+            .is_none_or(|authority| authority.as_str().is_empty())
+        {
+            call.authority = Some(Authority::from_static(OWN));
+            call.scheme = Some(Scheme::HTTP);
+        }
+        Ok(())
+    })?;
+    let http = store.with_getter::<WasiHttp>(State::http);
+    match <WasiHttp as client::HostWithStore<State>>::send(&http, request).await {
+        Ok(response) => Ok((Ok(response),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}

@@ -1,0 +1,271 @@
+//! A guest's calls out: decide, then through the door, or to the guest's own app.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use runner_manifest::Destination;
+use runner_outbound::{Denied, Grants, Permitted, Timeouts};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
+
+use crate::BoxError;
+use crate::app::{App, Target};
+use crate::event::{Event, RequestId};
+
+type Io = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
+type Sent = Result<(Response<WasiBody>, Io), HttpError>;
+
+/// The calls out of one instance: what its component was granted, and the door.
+pub(crate) struct Outgoing {
+    pub(crate) app: Arc<App>,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) request_id: RequestId,
+    /// How many calls inside the app led to this instance.
+    pub(crate) depth: u8,
+    pub(crate) interface: &'static str,
+    pub(crate) of_instance: Arc<Semaphore>,
+    pub(crate) of_component: Arc<Semaphore>,
+    pub(crate) denials: Arc<AtomicU64>,
+}
+
+impl Outgoing {
+    /// Decides where a request may go, and tells of a denial.
+    fn decide(&self, request: &Request<WasiBody>) -> Result<Permitted, HttpError> {
+        let uri = request.uri();
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let authority = uri
+            .authority()
+            .map(|authority| authority.as_str())
+            .unwrap_or_default();
+        let decided = match Destination::from_guest(scheme, authority) {
+            Ok(destination) => runner_outbound::permit(&self.grants, &destination),
+            Err(bad) => Err(Denied::bad(&self.grants, &bad)),
+        };
+        let call = Call::of(request);
+        decided.map_err(|denied| self.teller().deny(&denied, &call))
+    }
+
+    fn slots(&self) -> Result<Slots, HttpError> {
+        let take = |semaphore: &Arc<Semaphore>| {
+            semaphore
+                .clone()
+                .try_acquire_owned()
+                .map_err(|_| HttpError::ConnectionLimitReached)
+        };
+        Ok(Slots {
+            _instance: take(&self.of_instance)?,
+            _component: take(&self.of_component)?,
+        })
+    }
+
+    fn teller(&self) -> Teller {
+        Teller {
+            app: self.app.clone(),
+            grants: self.grants.clone(),
+            request_id: self.request_id,
+            interface: self.interface,
+            denials: self.denials.clone(),
+        }
+    }
+}
+
+impl WasiHttpHooks for Outgoing {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        let (permitted, slots) = match self
+            .decide(&request)
+            .and_then(|permitted| Ok((permitted, self.slots()?)))
+        {
+            Ok(both) => both,
+            Err(error) => return Box::new(async move { Err(error) }),
+        };
+        let target = match permitted {
+            Permitted::Remote(permit) => {
+                return Box::new(dial(self.teller(), permit, request, options, slots));
+            }
+            Permitted::Own => Target::Route,
+            Permitted::Component(id) => Target::Component(id),
+        };
+        let (app, depth) = (self.app.clone(), self.depth + 1);
+        Box::new(async move {
+            // The boxed future breaks a cycle of types: a call inside the app makes an instance, which makes calls.
+            let call: Pin<Box<dyn Future<Output = Response<crate::Body>> + Send>> =
+                Box::pin(async move { app.call(target, request, depth).await });
+            Ok(sent(call.await, slots))
+        })
+    }
+}
+
+async fn dial(
+    teller: Teller,
+    permit: runner_outbound::Permit,
+    request: Request<WasiBody>,
+    options: Option<RequestOptions>,
+    slots: Slots,
+) -> Sent {
+    let call = Call::of(&request);
+    let options = options.unwrap_or_default();
+    let timeouts = Timeouts {
+        connect: options.connect_timeout,
+        first_byte: options.first_byte_timeout,
+        between_bytes: options.between_bytes_timeout,
+    };
+    let request = request.map(|body| body.map_err(BoxError::from));
+    match teller.app.outbound().send(permit, request, timeouts).await {
+        Ok(response) => Ok(sent(response, slots)),
+        Err(runner_outbound::Error::Denied(denied)) => Err(teller.deny(&denied, &call)),
+        Err(error) => Err(to_guest(&error)),
+    }
+}
+
+/// A response as the guest gets it; it holds its slots until its body ends or is dropped.
+fn sent<B>(response: Response<B>, slots: Slots) -> (Response<WasiBody>, Io)
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: IntoGuest,
+{
+    let response = response.map(|body| {
+        Held {
+            body: body.map_err(IntoGuest::into_guest).boxed_unsync(),
+            _slots: slots,
+        }
+        .boxed_unsync()
+    });
+    (response, Box::new(async { Ok(()) }))
+}
+
+/// An error inside a body, as a guest is told of it.
+trait IntoGuest {
+    fn into_guest(self) -> HttpError;
+}
+
+impl IntoGuest for runner_outbound::Error {
+    fn into_guest(self) -> HttpError {
+        to_guest(&self)
+    }
+}
+
+impl IntoGuest for BoxError {
+    fn into_guest(self) -> HttpError {
+        HttpError::HttpResponseIncomplete
+    }
+}
+
+/// What of an error outside the guest may know. An address it asked for by name is not part of it.
+fn to_guest(error: &runner_outbound::Error) -> HttpError {
+    use runner_outbound::Error as E;
+    match error {
+        E::Denied(_) | E::Method(_) => HttpError::HttpRequestDenied,
+        E::Dns { rcode, .. } => HttpError::DnsError {
+            rcode: rcode.map(|code| code.to_string()),
+            info_code: None,
+        },
+        E::DnsTimeout { .. } => HttpError::DnsTimeout,
+        E::Connect(_) => HttpError::ConnectionRefused,
+        E::ConnectTimeout => HttpError::ConnectionTimeout,
+        E::Tls(_) => HttpError::TlsProtocolError,
+        E::Alert { code, name } => HttpError::TlsAlertReceived {
+            alert_id: Some(*code),
+            alert_message: Some(name.clone()),
+        },
+        E::Certificate(_) => HttpError::TlsCertificateError,
+        E::FirstByteTimeout => HttpError::HttpResponseTimeout,
+        E::BetweenBytesTimeout => HttpError::ConnectionReadTimeout,
+        E::HeaderSize => HttpError::HttpResponseHeaderSectionSize(None),
+        E::Path(_) => HttpError::HttpRequestUriInvalid,
+        E::Upgrade => HttpError::HttpUpgradeFailed,
+        E::Closed(_) => HttpError::ConnectionTerminated,
+        E::Repeated(_) | E::RequestBody(_) | E::Protocol(_) => HttpError::HttpProtocolError,
+        // Not about this call, or added since: nothing a guest could act on.
+        _ => HttpError::InternalError(None),
+    }
+}
+
+/// The slots of one call: of its instance, and of its component.
+struct Slots {
+    _instance: OwnedSemaphorePermit,
+    _component: OwnedSemaphorePermit,
+}
+
+struct Held {
+    body: WasiBody,
+    _slots: Slots,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What is said of a call in the log: never its query, which may hold secrets.
+struct Call {
+    method: Method,
+    path: String,
+}
+
+impl Call {
+    fn of<B>(request: &Request<B>) -> Call {
+        Call {
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+        }
+    }
+}
+
+/// Tells of denials, counts them, and says what the guest gets.
+struct Teller {
+    app: Arc<App>,
+    grants: Arc<Grants>,
+    request_id: RequestId,
+    interface: &'static str,
+    denials: Arc<AtomicU64>,
+}
+
+impl Teller {
+    fn deny(&self, denied: &Denied, call: &Call) -> HttpError {
+        self.denials.fetch_add(1, Ordering::Relaxed);
+        self.app.count_denial(&self.grants.component);
+        let told =
+            self.app
+                .denials()
+                .tell(&self.grants.component, denied.destination(), Instant::now());
+        if let Some(folded) = told {
+            (self.app.events())(Event::Denied {
+                denied,
+                method: &call.method,
+                path: &call.path,
+                interface: self.interface,
+                request_id: self.request_id,
+                folded,
+            });
+        }
+        HttpError::HttpRequestDenied
+    }
+}
