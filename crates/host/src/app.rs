@@ -1,0 +1,349 @@
+//! An app: its routes and its components, and the way of a request through them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{Method, Request, Response, StatusCode, Uri};
+use runner_manifest::{ComponentId, Manifest, Match, NormalPath, Reply, StaticResponse};
+use runner_outbound::{Grants, Outbound};
+use wasmtime_wasi_http::WasiBody;
+
+use crate::body::{Body, into_wasi};
+use crate::component::{self, Loaded};
+use crate::denials::Denials;
+use crate::event::{Event, Events, Outcome, Record, RequestId};
+use crate::handler::{Call, Handler};
+use crate::identity::{self, Seen};
+use crate::{BoxError, Client, Engine, Error, LoadError, caps};
+
+/// Answered `200 OK` unless the app routes it, for whoever watches over the process.
+const HEALTH: &str = "/.well-known/spin/health";
+
+/// The name under which a component is called from inside its app; nobody outside may use it.
+const INTERNAL: &str = ".spin.internal";
+
+/// What an app shares with the rest of the process.
+#[derive(Clone)]
+pub struct Services {
+    /// The door out.
+    pub outbound: Outbound,
+    /// Who is told what happens.
+    pub events: Events,
+    /// How a refused request looks to whoever made it, over a socket or inside the app.
+    pub refuse: fn(&Error) -> Response<Body>,
+}
+
+/// A loaded app. A reload makes a new one beside it; requests in flight finish on the one that took them.
+pub struct App {
+    manifest: Manifest,
+    handlers: BTreeMap<ComponentId, Handler>,
+    loaded: BTreeMap<ComponentId, Loaded>,
+    services: Services,
+    denials: Denials,
+}
+
+/// Where a call inside the app goes.
+pub(crate) enum Target {
+    /// By the public routes.
+    Route,
+    /// To this component, which may have no public route.
+    Component(ComponentId),
+}
+
+/// A request on its way.
+struct Turn {
+    request_id: RequestId,
+    depth: u8,
+    denials: Arc<AtomicU64>,
+    component: Option<ComponentId>,
+    route: Option<String>,
+}
+
+impl App {
+    /// Loads every component of `manifest`, several at once, from the cache of `engine` where they are there.
+    /// `generation` tells this policy from the one before it: connections are not shared between them.
+    ///
+    /// # Errors
+    /// All components that cannot be loaded, each with what was found and what to do.
+    pub async fn load(
+        engine: &Engine,
+        manifest: Manifest,
+        generation: u64,
+        services: Services,
+    ) -> Result<App, LoadError> {
+        let built = component::load_all(engine, &manifest, generation, &services.events).await?;
+        let (mut handlers, mut loaded) = (BTreeMap::new(), BTreeMap::new());
+        for (handler, about) in built {
+            handlers.insert(handler.id.clone(), handler);
+            loaded.insert(about.id.clone(), about);
+        }
+        Ok(App {
+            manifest,
+            handlers,
+            loaded,
+            services,
+            denials: Denials::default(),
+        })
+    }
+
+    /// The manifest it was made from.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What is known of each component.
+    pub fn components(&self) -> &BTreeMap<ComponentId, Loaded> {
+        &self.loaded
+    }
+
+    /// What a component may reach.
+    pub fn grants(&self, id: &ComponentId) -> Option<&Arc<Grants>> {
+        self.handlers.get(id).map(|handler| &handler.grants)
+    }
+
+    /// Outbound calls of a component that were denied since this app was loaded, told or not.
+    pub fn denied(&self, id: &ComponentId) -> u64 {
+        self.handlers
+            .get(id)
+            .map_or(0, |handler| handler.denials.load(Ordering::Relaxed))
+    }
+
+    /// Answers a request that came over a connection. What cannot be answered is refused as [`Services::refuse`] has
+    /// it; every request ends in one [`Record`].
+    pub async fn handle<B>(self: &Arc<App>, request: Request<B>, client: Client) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.answer(Target::Route, request.map(into_wasi), client, 0)
+            .await
+    }
+
+    /// Records an answer that the trigger gave by itself, to a request that is none.
+    pub fn refused(
+        &self,
+        method: Method,
+        path: String,
+        client: Option<std::net::SocketAddr>,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        let turn = Turn::new(0);
+        self.record(turn, method, path, client, Instant::now(), response)
+    }
+
+    /// A guest's call to its own app.
+    pub(crate) async fn call(
+        self: &Arc<App>,
+        target: Target,
+        mut request: Request<WasiBody>,
+        depth: u8,
+    ) -> Response<Body> {
+        let authority = request
+            .uri()
+            .authority()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        request.headers_mut().remove(HOST);
+        let client = Client {
+            address: None,
+            scheme: "http",
+            authority,
+        };
+        self.answer(target, request, client, depth).await
+    }
+
+    async fn answer(
+        self: &Arc<App>,
+        target: Target,
+        request: Request<WasiBody>,
+        client: Client,
+        depth: u8,
+    ) -> Response<Body> {
+        let started = Instant::now();
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let address = client.address;
+        let mut turn = Turn::new(depth);
+        let answer = self.dispatch(&mut turn, target, request, client).await;
+        let response = answer.unwrap_or_else(|error| self.refuse(&turn, &error));
+        self.record(turn, method, path, address, started, response)
+    }
+
+    fn refuse(&self, turn: &Turn, error: &Error) -> Response<Body> {
+        if let Some(component) = &turn.component {
+            (self.services.events)(Event::Failed {
+                component,
+                request_id: turn.request_id,
+                error,
+            });
+        }
+        (self.services.refuse)(error)
+    }
+
+    async fn dispatch(
+        self: &Arc<App>,
+        turn: &mut Turn,
+        target: Target,
+        mut request: Request<WasiBody>,
+        client: Client,
+    ) -> Result<Response<Body>, Error> {
+        if turn.depth > caps::DEPTH {
+            return Err(Error::Loop(caps::DEPTH));
+        }
+        let path = NormalPath::parse(request.uri().path())?;
+        let (id, found) = match &target {
+            Target::Component(id) => (id, None),
+            Target::Route => {
+                let Some(found) = self.find(&client, &path) else {
+                    return default_answer(&path);
+                };
+                turn.route = Some(found.matched_route.to_owned());
+                match &found.route.reply {
+                    Reply::Static(fixed) => return Ok(static_response(fixed)),
+                    Reply::Component(id) => (id, Some(found)),
+                }
+            }
+        };
+        let handler = self.handlers.get(id).ok_or(Error::NoRoute)?;
+        turn.component = Some(id.clone());
+        let seen = found
+            .as_ref()
+            .map_or_else(|| Seen::name(&path), Seen::route);
+        let query = request
+            .uri()
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        identity::strip(request.headers_mut());
+        identity::add(request.headers_mut(), &query, &path, &seen, &client);
+        *request.uri_mut() = seen_by_guest(&query, &path, &client)?;
+        handler.handle(turn.call(self), request).await
+    }
+
+    fn find<'a>(&'a self, client: &Client, path: &NormalPath) -> Option<Match<'a>> {
+        let host = host_of(&client.authority);
+        if client.address.is_some() && host.ends_with(INTERNAL) {
+            return None;
+        }
+        self.manifest.routes.find(Some(host), path)
+    }
+
+    fn record(
+        &self,
+        turn: Turn,
+        method: Method,
+        path: String,
+        client: Option<std::net::SocketAddr>,
+        started: Instant,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        let expected = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let denials = turn.denials;
+        let record = Record {
+            request_id: turn.request_id,
+            component: turn.component,
+            route: turn.route,
+            method,
+            path,
+            status: response.status(),
+            bytes: 0,
+            duration: Duration::ZERO,
+            denials: 0,
+            outcome: Outcome::Complete,
+            client,
+        };
+        response.map(|body| {
+            body.recorded(
+                record,
+                denials,
+                started,
+                expected,
+                self.services.events.clone(),
+            )
+        })
+    }
+
+    pub(crate) fn outbound(&self) -> &Outbound {
+        &self.services.outbound
+    }
+
+    pub(crate) fn events(&self) -> &Events {
+        &self.services.events
+    }
+
+    pub(crate) fn denials(&self) -> &Denials {
+        &self.denials
+    }
+
+    pub(crate) fn count_denial(&self, id: &ComponentId) {
+        if let Some(handler) = self.handlers.get(id) {
+            handler.count_denial();
+        }
+    }
+}
+
+impl Turn {
+    fn new(depth: u8) -> Turn {
+        Turn {
+            request_id: RequestId::next(),
+            depth,
+            denials: Arc::default(),
+            component: None,
+            route: None,
+        }
+    }
+
+    fn call(&self, app: &Arc<App>) -> Call {
+        Call {
+            app: app.clone(),
+            request_id: self.request_id,
+            depth: self.depth,
+            denials: self.denials.clone(),
+        }
+    }
+}
+
+fn default_answer(path: &NormalPath) -> Result<Response<Body>, Error> {
+    if path.as_str() == HEALTH {
+        return Ok(Response::new(Body::full("OK")));
+    }
+    Err(Error::NoRoute)
+}
+
+fn static_response(fixed: &StaticResponse) -> Response<Body> {
+    let mut response = Response::new(Body::full(fixed.body.clone()));
+    *response.status_mut() = StatusCode::from_u16(fixed.status).unwrap_or(StatusCode::OK);
+    for (name, value) in &fixed.headers {
+        if let (Ok(name), Ok(value)) = (
+            http::HeaderName::try_from(name),
+            http::HeaderValue::try_from(value),
+        ) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+/// The URI as the guest reads it: the path that was routed, never another spelling of it.
+fn seen_by_guest(query: &str, path: &NormalPath, client: &Client) -> Result<Uri, Error> {
+    Uri::builder()
+        .scheme(client.scheme)
+        .authority(client.authority.as_str())
+        .path_and_query(format!("{}{query}", path.as_str()))
+        .build()
+        .map_err(|_| Error::NoRoute)
+}
+
+/// The host of an authority, without its port.
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}

@@ -1,0 +1,271 @@
+//! A response's body, which drives the guest that writes it, and records the request when it ends.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt, Empty, Full};
+use wasmtime_wasi_http::WasiBody;
+
+use crate::event::{Event, Events, Outcome, Record};
+use crate::{BoxError, Error, caps};
+
+/// The run of a guest: see [`crate::guest::run`].
+pub(crate) type Guest = Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send>>;
+
+/// The body of a response.
+///
+/// Polling it runs the guest that writes it, in the task that polls, without a hand-over between threads. Dropping it
+/// stops that guest: a client that went away needs no answer.
+pub struct Body {
+    source: Source,
+    record: Option<Recorder>,
+}
+
+enum Source {
+    Bytes(Full<Bytes>),
+    Guest(Written),
+}
+
+/// What a guest writes, and the guest.
+struct Written {
+    body: WasiBody,
+    guest: Option<Guest>,
+}
+
+impl Body {
+    /// No bytes.
+    pub fn empty() -> Body {
+        Body::full(Bytes::new())
+    }
+
+    /// These bytes.
+    pub fn full(bytes: impl Into<Bytes>) -> Body {
+        Body {
+            source: Source::Bytes(Full::new(bytes.into())),
+            record: None,
+        }
+    }
+
+    pub(crate) fn guest(body: WasiBody, guest: Option<Guest>) -> Body {
+        Body {
+            source: Source::Guest(Written { body, guest }),
+            record: None,
+        }
+    }
+
+    /// Nobody will read this body (the response to `HEAD`, a 204): lets its guest finish, unread, within
+    /// [`caps::AFTER_RESPONSE`], and leaves an empty body that ends the record.
+    pub fn detach(mut self) -> Body {
+        let record = self.record.take();
+        if let Source::Guest(written) =
+            std::mem::replace(&mut self.source, Source::Bytes(Full::default()))
+            && written.guest.is_some()
+        {
+            tokio::spawn(tokio::time::timeout(caps::AFTER_RESPONSE, written.drain()));
+        }
+        Body {
+            source: Source::Bytes(Full::default()),
+            record,
+        }
+    }
+
+    /// Adds the record that is told when this body ends. `expected` is the length its response announces.
+    pub(crate) fn recorded(
+        mut self,
+        record: Record,
+        denials: Arc<AtomicU64>,
+        started: Instant,
+        expected: Option<u64>,
+        events: Events,
+    ) -> Body {
+        self.record = Some(Recorder {
+            record,
+            denials,
+            started,
+            expected,
+            ended: false,
+            events,
+        });
+        self
+    }
+
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.source {
+            Source::Bytes(bytes) => Pin::new(bytes)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
+            Source::Guest(written) => written.poll(cx, self.record.as_mut()),
+        }
+    }
+}
+
+impl Written {
+    /// The next frame. First what is there, then the guest, then what it may have added.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        record: Option<&mut Recorder>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut frame = Pin::new(&mut self.body).poll_frame(cx);
+        match &frame {
+            Poll::Pending if self.guest.is_some() => {
+                self.poll_guest(cx, record);
+                frame = Pin::new(&mut self.body).poll_frame(cx);
+            }
+            Poll::Ready(None) => self.leave(record),
+            // The guest's end of the body is gone: its run says why.
+            Poll::Ready(Some(Err(_))) => self.poll_guest(cx, record),
+            _ => {}
+        }
+        frame.map_err(BoxError::from)
+    }
+
+    fn poll_guest(&mut self, cx: &mut Context<'_>, record: Option<&mut Recorder>) {
+        let Some(guest) = &mut self.guest else { return };
+        if let Poll::Ready(ended) = guest.as_mut().poll(cx) {
+            self.guest = None;
+            if let (Err(error), Some(record)) = (ended, record) {
+                record.failed(&error);
+            }
+        }
+    }
+
+    /// The response is whole. What the guest still does, it does on its own time, and not for ever.
+    fn leave(&mut self, record: Option<&mut Recorder>) {
+        self.poll_guest(&mut Context::from_waker(Waker::noop()), record);
+        if let (Some(guest), Ok(runtime)) =
+            (self.guest.take(), tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(tokio::time::timeout(caps::AFTER_RESPONSE, guest));
+        }
+    }
+
+    async fn drain(mut self) {
+        while let Some(Ok(_)) = std::future::poll_fn(|cx| self.poll(cx, None)).await {}
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = self.poll_source(cx);
+        if let (Poll::Ready(frame), Some(record)) = (&frame, &mut self.record) {
+            record.saw(frame.as_ref());
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Bytes(bytes) => bytes.is_end_stream(),
+            Source::Guest(written) => written.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Bytes(bytes) => bytes.size_hint(),
+            Source::Guest(written) => written.body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let whole = self.is_end_stream() || self.record.as_ref().is_some_and(Recorder::is_whole);
+        if let Source::Guest(written) = &mut self.source
+            && whole
+        {
+            written.leave(self.record.as_mut());
+        }
+        if let Some(mut record) = self.record.take() {
+            record.ended |= whole;
+            record.tell();
+        }
+    }
+}
+
+/// Fills in a [`Record`] while its body is read.
+struct Recorder {
+    record: Record,
+    denials: Arc<AtomicU64>,
+    started: Instant,
+    expected: Option<u64>,
+    ended: bool,
+    events: Events,
+}
+
+impl Recorder {
+    fn saw(&mut self, frame: Option<&Result<Frame<Bytes>, BoxError>>) {
+        match frame {
+            Some(Ok(frame)) => {
+                self.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64)
+            }
+            Some(Err(_)) => self.record.outcome = Outcome::GuestFailed,
+            None => self.ended = true,
+        }
+    }
+
+    fn failed(&mut self, error: &wasmtime::Error) {
+        let error = crate::guest::failure(error, caps::REQUEST_TIMEOUT);
+        self.record.outcome = Outcome::GuestFailed;
+        self.report(&error);
+    }
+
+    fn report(&self, error: &Error) {
+        if let Some(component) = &self.record.component {
+            (self.events)(Event::Failed {
+                component,
+                request_id: self.record.request_id,
+                error,
+            });
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.ended
+            || self
+                .expected
+                .is_some_and(|expected| self.record.bytes >= expected)
+    }
+
+    fn tell(&mut self) {
+        if !self.ended && self.record.outcome == Outcome::Complete {
+            self.record.outcome = Outcome::ClientGone;
+        }
+        self.record.denials = self.denials.load(Ordering::Relaxed);
+        self.record.duration = self.started.elapsed();
+        (self.events)(Event::Request(&self.record));
+    }
+}
+
+/// Any body as the one type that guests read.
+pub(crate) fn into_wasi<B>(body: B) -> WasiBody
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    if body.is_end_stream() {
+        return Empty::new().map_err(|never| match never {}).boxed_unsync();
+    }
+    body.map_err(|error| {
+        let error: BoxError = error.into();
+        tracing::debug!(%error, "a request's body ended early");
+        wasmtime_wasi_http::Error::ConnectionTerminated
+    })
+    .boxed_unsync()
+}

@@ -1,0 +1,142 @@
+//! One component, ready to serve.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use runner_manifest::ComponentId;
+use runner_outbound::Grants;
+use tokio::sync::{Semaphore, oneshot};
+use wasmtime_wasi::{FsPerms, WasiCtx};
+use wasmtime_wasi_http::{WasiBody, handler::ProxyPre};
+
+use crate::app::App;
+use crate::body::{Body, Guest};
+use crate::component::World;
+use crate::event::{Events, RequestId, Stream};
+use crate::files::Files;
+use crate::guest::{self, Answer, Reply};
+use crate::log::LogStream;
+use crate::outgoing::Outgoing;
+use crate::state::State;
+use crate::{Error, caps};
+
+/// A pre-instantiated component with everything it was granted.
+pub(crate) struct Handler {
+    pub(crate) id: ComponentId,
+    pub(crate) engine: wasmtime::Engine,
+    pub(crate) pre: Arc<ProxyPre<State>>,
+    pub(crate) world: World,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) variables: runner_variables::Session,
+    pub(crate) files: Option<Files>,
+    pub(crate) request_timeout: Duration,
+    pub(crate) memory: u64,
+    pub(crate) outbound_per_instance: usize,
+    pub(crate) outbound: Arc<Semaphore>,
+    pub(crate) denials: AtomicU64,
+}
+
+/// One request, as a handler needs to know it.
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    pub(crate) request_id: RequestId,
+    /// How many calls inside the app led here.
+    pub(crate) depth: u8,
+    pub(crate) denials: Arc<AtomicU64>,
+}
+
+impl Handler {
+    /// A fresh instance handles `request`. What it writes is read, and what it still does is done, through the body.
+    pub(crate) async fn handle(
+        &self,
+        call: Call,
+        request: Request<WasiBody>,
+    ) -> Result<Response<Body>, Error> {
+        let deadline = Instant::now() + self.request_timeout;
+        let (reply, mut answer) = Reply::new();
+        let store = guest::store(&self.engine, self.state(call)?, deadline, &reply)?;
+        let guest: Guest = Box::pin(guest::run(self.pre.clone(), store, request, reply));
+        let waiting = first_answer(guest, &mut answer, self.request_timeout);
+        let waited = tokio::time::timeout_at(deadline.into(), waiting).await;
+        let (answer, guest) = waited.map_err(|_| Error::Timeout(self.request_timeout))??;
+        match answer {
+            Ok(response) => Ok(response.map(|body| Body::guest(body, guest))),
+            Err(code) => Err(Error::Guest(code)),
+        }
+    }
+
+    fn state(&self, call: Call) -> Result<State, Error> {
+        let wasi = self.wasi(&call.app.events().clone(), call.request_id)?;
+        let outgoing = Outgoing {
+            app: call.app,
+            grants: self.grants.clone(),
+            request_id: call.request_id,
+            depth: call.depth,
+            interface: self.world.outgoing(),
+            of_instance: Arc::new(Semaphore::new(self.outbound_per_instance)),
+            of_component: self.outbound.clone(),
+            denials: call.denials,
+        };
+        Ok(State::new(
+            wasi,
+            outgoing,
+            self.variables.clone(),
+            self.memory,
+        ))
+    }
+
+    /// No arguments, no working directory, no sockets, no names looked up; only what the manifest says.
+    fn wasi(&self, events: &Events, request_id: RequestId) -> Result<WasiCtx, Error> {
+        let log = |stream| LogStream::new(events.clone(), self.id.clone(), request_id, stream);
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(log(Stream::Stdout))
+            .stderr(log(Stream::Stderr))
+            .envs(&self.environment)
+            .max_random_size(caps::RANDOM)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false);
+        for (guest, host) in self.files.iter().flat_map(Files::mounts) {
+            wasi.preopened_dir(host, guest, FsPerms::ReadOnly)
+                .map_err(|e| Error::Instantiate(format!("the files at `{guest}`: {e:#}")))?;
+        }
+        Ok(wasi.build())
+    }
+
+    pub(crate) fn count_denial(&self) {
+        self.denials.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Runs the guest until it has answered or ended. Gives back what is left of its run.
+async fn first_answer(
+    mut guest: Guest,
+    answer: &mut oneshot::Receiver<Answer>,
+    timeout: Duration,
+) -> Result<(Answer, Option<Guest>), Error> {
+    let (answer, ended) = std::future::poll_fn(|cx| {
+        let ended = guest.as_mut().poll(cx);
+        match (Pin::new(&mut *answer).poll(cx), ended) {
+            (Poll::Ready(Ok(answer)), ended) => Poll::Ready((Some(answer), ended)),
+            (_, Poll::Ready(ended)) => Poll::Ready((None, Poll::Ready(ended))),
+            _ => Poll::Pending,
+        }
+    })
+    .await;
+    match (answer, ended) {
+        (Some(answer), Poll::Pending) => Ok((answer, Some(guest))),
+        (Some(answer), Poll::Ready(Ok(()))) => Ok((answer, None)),
+        // It failed with its body half written: whoever reads the body finds out.
+        (Some(answer), Poll::Ready(Err(error))) => {
+            Ok((answer, Some(Box::pin(async { Err(error) }))))
+        }
+        (None, Poll::Ready(Err(error))) => Err(guest::failure(&error, timeout)),
+        (None, _) => Err(Error::NoResponse),
+    }
+}

@@ -1,0 +1,182 @@
+//! Who asked, and for what, as the guest is told: the `spin-*` request headers, and nothing a client made up.
+
+use http::HeaderMap;
+use http::header::{HOST, HeaderName, HeaderValue};
+use runner_manifest::{Match, NormalPath};
+
+use crate::Client;
+
+/// Headers by which a proxy in front would tell who asked. No proxy is trusted, so whoever sent them is not believed.
+const OF_PROXIES: [&str; 8] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-real-ip",
+    "x-client-ip",
+];
+
+/// Headers about one connection, which no guest is concerned with.
+const OF_CONNECTION: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+    "te",
+    "proxy-authorization",
+];
+
+/// Removes what only the host may say, in every spelling a guest might read as the same name.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(http::header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let claimed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_ours(name.as_str()))
+        .cloned()
+        .collect();
+    for name in named.iter().chain(&claimed) {
+        headers.remove(name);
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    name.starts_with("spin-")
+        || OF_PROXIES.contains(&name.as_str())
+        || OF_CONNECTION.contains(&name.as_str())
+}
+
+/// The route by which a request came, as its component is told of it.
+pub(crate) struct Seen<'a> {
+    matched_route: &'a str,
+    raw_component_route: &'a str,
+    component_route: &'a str,
+    path_info: &'a str,
+    params: &'a [(&'a str, String)],
+}
+
+impl<'a> Seen<'a> {
+    /// By a route of the manifest.
+    pub(crate) fn route(found: &'a Match<'a>) -> Seen<'a> {
+        Seen {
+            matched_route: found.matched_route,
+            raw_component_route: found.raw_component_route,
+            component_route: found.component_route,
+            path_info: &found.path_info,
+            params: &found.params,
+        }
+    }
+
+    /// By its name, from inside the app: as if it had all paths to itself.
+    pub(crate) fn name(path: &'a NormalPath) -> Seen<'a> {
+        let whole = "/...";
+        Seen {
+            matched_route: whole,
+            raw_component_route: whole,
+            component_route: "",
+            path_info: path.as_str(),
+            params: &[],
+        }
+    }
+}
+
+/// Adds the headers that Spin's HTTP trigger adds.
+pub(crate) fn add(
+    headers: &mut HeaderMap,
+    query: &str,
+    path: &NormalPath,
+    seen: &Seen<'_>,
+    client: &Client,
+) {
+    let full_url = format!(
+        "{}://{}{}{query}",
+        client.scheme,
+        client.authority,
+        path.as_str()
+    );
+    let address = client
+        .address
+        .map_or_else(|| "0.0.0.0:0".to_owned(), |address| address.to_string());
+    let mut set = |name: &str, value: &str| {
+        // A path is ASCII once normalised; a value that is still no header value has no business in one.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    };
+    set("spin-path-info", seen.path_info);
+    set("spin-full-url", &full_url);
+    set("spin-matched-route", seen.matched_route);
+    set("spin-base-path", "/");
+    set("spin-raw-component-route", seen.raw_component_route);
+    set("spin-component-route", seen.component_route);
+    set("spin-client-addr", &address);
+    for (name, value) in seen.params {
+        set(&format!("spin-path-match-{name}"), value);
+    }
+    if let Ok(host) = HeaderValue::try_from(&client.authority) {
+        headers.insert(HOST, host);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stripped(names: &[(&str, &str)]) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in names {
+            headers.append(
+                HeaderName::try_from(*name).unwrap(),
+                HeaderValue::try_from(*value).unwrap(),
+            );
+        }
+        strip(&mut headers);
+        headers.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn d33_d34_a_client_says_nothing_that_the_host_says() {
+        let mine = [("accept", "*/*"), ("x-request-id", "7"), ("spinach", "yes")];
+        assert_eq!(stripped(&mine), ["accept", "x-request-id", "spinach"]);
+        for claimed in [
+            "spin-client-addr",
+            "SPIN_CLIENT_ADDR",
+            "Spin-Full_Url",
+            "spin-path-match-id",
+            "x-forwarded-for",
+            "X_Forwarded_For",
+            "forwarded",
+            "x-real-ip",
+            "upgrade",
+            "http2-settings",
+        ] {
+            assert_eq!(
+                stripped(&[(claimed, "6.6.6.6"), (claimed, "7.7.7.7")]),
+                [""; 0],
+                "{claimed}"
+            );
+        }
+    }
+
+    #[test]
+    fn d43_what_connection_names_goes_with_it() {
+        assert_eq!(
+            stripped(&[
+                ("connection", "x-hop, keep-alive"),
+                ("x-hop", "1"),
+                ("x-stay", "2")
+            ]),
+            ["x-stay"]
+        );
+    }
+}
