@@ -1,9 +1,15 @@
 //! Where a guest wants to go: parsed once, then matched, resolved, dialled and logged as this very value.
 
 use std::fmt;
-use std::net::IpAddr;
 
-use crate::ComponentId;
+use crate::host::{port, split_port};
+use crate::quote::{escape, shorten};
+use crate::{BadHost, ComponentId, Host};
+
+/// The names below it are the components of the application.
+pub(crate) const INTERNAL: &str = ".spin.internal";
+/// What an error shows of a guest's text.
+const MAX_SHOWN: usize = 200;
 
 /// How to speak to a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,15 +18,6 @@ pub enum Scheme {
     Http,
     /// TLS.
     Https,
-}
-
-/// The host of a destination: lower case, no trailing dot.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Host {
-    /// A DNS name.
-    Name(Box<str>),
-    /// An address, never an IPv4 address written as IPv6.
-    Ip(IpAddr),
 }
 
 /// Scheme, host and port: all that decides where a connection goes.
@@ -35,6 +32,12 @@ pub struct Origin {
 }
 
 /// Where a guest wants to go.
+///
+/// ```
+/// use runner_manifest::Destination;
+/// let to = Destination::from_guest("HTTPS", "Example.COM.:443").unwrap();
+/// assert_eq!(to.to_string(), "https://example.com");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Destination {
     /// The component's own application, by its public routes.
@@ -50,50 +53,104 @@ pub enum Destination {
 #[error("`{url}` is not a destination: {reason}")]
 pub struct BadDestination {
     url: String,
-    reason: String,
+    reason: Reason,
+}
+
+/// Which part is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Reason {
+    #[error("it has no scheme; write `http://` or `https://` in front")]
+    NoScheme,
+    #[error("its scheme is not `http` or `https`")]
+    Scheme,
+    #[error("it has a user name or a password; send them in a header")]
+    UserInfo,
+    #[error("`{}` ends the host, and what follows is not part of it", .0.escape_default())]
+    NotAuthority(char),
+    #[error("{0}")]
+    Host(#[from] BadHost),
+    #[error("the port is not a number from 1 to 65535")]
+    Port,
+    #[error("what is inside the application has no port")]
+    InternalPort,
+    #[error("below `spin.internal` stands the name of one component")]
+    Internal,
 }
 
 impl Destination {
-    /// Reads what a guest gave as scheme and authority.
+    /// Reads what a guest gave as scheme and authority: the only parser of destinations.
     pub fn from_guest(scheme: &str, authority: &str) -> Result<Destination, BadDestination> {
-        let bad = |reason: &str| BadDestination {
-            url: format!("{scheme}://{authority}"),
-            reason: reason.into(),
-        };
-        let scheme = if scheme == "http" {
-            Scheme::Http
-        } else {
-            Scheme::Https
-        };
-        let (host, port) = authority.split_once(':').unwrap_or((authority, "80"));
-        let port = port.parse().map_err(|_| bad("the port"))?;
-        let host = host
-            .parse()
-            .map_or_else(|_| Host::Name(host.into()), Host::Ip);
-        Ok(Destination::Remote(Origin { scheme, host, port }))
+        parse(scheme, authority).map_err(|reason| BadDestination::new(&format!("{scheme}://{authority}"), reason))
     }
 
     /// Reads a URL as a person types it; one that begins with `/` is the application's own.
     pub fn from_url(url: &str) -> Result<Destination, BadDestination> {
-        if url.starts_with('/') {
+        if url.starts_with('/') && !url.starts_with("//") {
             return Ok(Destination::Own);
         }
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(BadDestination::new(url, Reason::NoScheme));
+        };
+        // The authority ends at the first of these, also when an `@` follows.
         let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         Destination::from_guest(scheme, &rest[..end])
     }
 }
 
+fn parse(scheme: &str, authority: &str) -> Result<Destination, Reason> {
+    let scheme = Scheme::parse(scheme)?;
+    if authority.contains('@') {
+        return Err(Reason::UserInfo);
+    }
+    if let Some(end) = authority.find(['/', '?', '#', '\\']) {
+        return Err(Reason::NotAuthority(char::from(authority.as_bytes()[end])));
+    }
+    let (host, number) = split_port(authority);
+    let host: Host = host.parse()?;
+    let port = match number {
+        None | Some("") => scheme.default_port(),
+        Some(number) => port(number).ok_or(Reason::Port)?,
+    };
+    let Some(inside) = inside(&host)? else {
+        return Ok(Destination::Remote(Origin { scheme, host, port }));
+    };
+    if port == scheme.default_port() { Ok(inside) } else { Err(Reason::InternalPort) }
+}
+
+/// What a name of the application itself stands for.
+fn inside(host: &Host) -> Result<Option<Destination>, Reason> {
+    let Host::Name(name) = host else { return Ok(None) };
+    match &**name {
+        "self" | "self.alt" => Ok(Some(Destination::Own)),
+        "spin.internal" => Err(Reason::Internal),
+        name => match name.strip_suffix(INTERNAL) {
+            Some(id) => id.parse().map(|id| Some(Destination::Component(id))).map_err(|_| Reason::Internal),
+            None => Ok(None),
+        },
+    }
+}
+
 impl BadDestination {
-    /// What was asked for, without user name and password.
+    /// What was asked for, without user name and password, made fit for a terminal.
     pub fn url(&self) -> &str {
         &self.url
     }
 
     /// Which part of it is wrong, and why.
-    pub fn reason(&self) -> &str {
-        &self.reason
+    pub fn reason(&self) -> String {
+        self.reason.to_string()
     }
+
+    fn new(url: &str, reason: Reason) -> BadDestination {
+        BadDestination { url: escape(&shorten(&redact(url), MAX_SHOWN)), reason }
+    }
+}
+
+/// Puts `***` in place of everything before the last `@`.
+pub(crate) fn redact(url: &str) -> String {
+    let Some(at) = url.rfind('@') else { return url.into() };
+    let start = url[..at].find("://").map_or(0, |scheme| scheme + "://".len());
+    format!("{}***{}", &url[..start], &url[at..])
 }
 
 impl Scheme {
@@ -110,6 +167,15 @@ impl Scheme {
         match self {
             Scheme::Http => "http",
             Scheme::Https => "https",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Scheme, Reason> {
+        match text.to_ascii_lowercase().as_str() {
+            "http" => Ok(Scheme::Http),
+            "https" => Ok(Scheme::Https),
+            "" => Err(Reason::NoScheme),
+            _ => Err(Reason::Scheme),
         }
     }
 }
@@ -130,16 +196,6 @@ impl fmt::Display for Scheme {
     }
 }
 
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Host::Name(name) => f.write_str(name),
-            Host::Ip(IpAddr::V4(ip)) => ip.fmt(f),
-            Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
-        }
-    }
-}
-
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme, self.authority())
@@ -150,8 +206,11 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Destination::Own => f.write_str("http://self"),
-            Destination::Component(id) => write!(f, "http://{id}.spin.internal"),
+            Destination::Component(id) => write!(f, "http://{id}{INTERNAL}"),
             Destination::Remote(origin) => origin.fmt(f),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

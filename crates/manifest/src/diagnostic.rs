@@ -1,8 +1,17 @@
 //! What is told to a person: a message, the place in the file, and what to do.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+
+use annotate_snippets as snippets;
+use snippets::{AnnotationKind, Renderer, Snippet};
 
 use crate::Place;
+use crate::quote::{escape, escape_line};
+
+/// What a terminal shows of one line beside the line number.
+const QUOTED_WIDTH: usize = 100;
+/// Beyond this many, a list of errors helps nobody.
+const MAX_SHOWN: usize = 50;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +25,7 @@ pub enum Level {
 }
 
 /// One message, with its place in the manifest; `Display` is the whole block.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// How bad it is.
     pub level: Level,
@@ -39,17 +48,221 @@ pub struct Error {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+impl Diagnostic {
+    /// An error without a place.
+    pub fn error(message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Level::Error, message)
+    }
+
+    /// A warning without a place.
+    pub fn warning(message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Level::Warning, message)
+    }
+
+    /// A denial without a place.
+    pub fn denied(message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Level::Denied, message)
+    }
+
+    /// Marks a place, with the words beside it.
+    pub fn at(mut self, place: Place, label: impl Into<String>) -> Diagnostic {
+        self.place = Some(place);
+        self.label = label.into();
+        self
+    }
+
+    /// Adds a fact.
+    pub fn note(mut self, note: impl Into<String>) -> Diagnostic {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Adds what to do.
+    pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
+        self.help.push(help.into());
+        self
+    }
+
+    fn new(level: Level, message: impl Into<String>) -> Diagnostic {
+        let (message, label) = (message.into(), String::new());
+        Diagnostic { level, message, place: None, label, notes: Vec::new(), help: Vec::new() }
+    }
+}
+
+impl From<Diagnostic> for Error {
+    fn from(diagnostic: Diagnostic) -> Error {
+        Error { diagnostics: vec![diagnostic] }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Level::Error => "error",
+            Level::Warning => "warning",
+            Level::Denied => "denied",
+        })
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.head())?;
+        let gutter = self.gutter();
+        if self.place.is_some() && !(self.notes.is_empty() && self.help.is_empty()) {
+            write!(f, "\n{gutter} |")?;
+        }
+        for note in &self.notes {
+            write!(f, "\n{gutter} = {}", escape(note))?;
+        }
+        for help in &self.help {
+            let mut lines = help.lines();
+            write!(f, "\nhelp: {}", escape(lines.next().unwrap_or_default()))?;
+            for line in lines {
+                write!(f, "\n      {}", escape(line))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Diagnostic {
+    /// The title, and the marked line when there is one.
+    fn head(&self) -> String {
+        let Some(place) = &self.place else {
+            return format!("{}: {}", self.level, escape(&self.message));
+        };
+        let name = self.level.to_string();
+        let title = snippets::Level::ERROR.with_name(name.as_str()).primary_title(escape(&self.message));
+        let (line, span) = escape_line(place.line_text(), place.within_line(), QUOTED_WIDTH);
+        let label = escape(&self.label);
+        let mark = AnnotationKind::Primary.span(span);
+        let mark = if label.is_empty() { mark } else { mark.label(label) };
+        let snippet = Snippet::source(line).line_start(place.line()).annotation(mark);
+        let block = Renderer::plain().term_width(QUOTED_WIDTH * 4).render(&[title.element(snippet)]);
+        // The quoted line may be cut and escaped, so the printer cannot know the column: that line is ours.
+        let (title, quoted) = block.split_once('\n').unwrap_or((&block, ""));
+        let path = escape(&place.path().display().to_string());
+        let arrow = format!("{}--> {path}:{}:{}", self.gutter(), place.line(), place.column());
+        format!("{title}\n{arrow}\n{quoted}")
+    }
+
+    /// As wide as the line number.
+    fn gutter(&self) -> String {
+        let width = self.place.as_ref().map_or(1, |place| place.line().to_string().len());
+        " ".repeat(width)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for diagnostic in &self.diagnostics {
-            writeln!(f, "{diagnostic}")?;
+        for (n, diagnostic) in self.diagnostics.iter().take(MAX_SHOWN).enumerate() {
+            if n > 0 {
+                f.write_str("\n\n")?;
+            }
+            diagnostic.fmt(f)?;
         }
-        Ok(())
+        let more = self.diagnostics.len().saturating_sub(MAX_SHOWN);
+        if more > 0 {
+            write!(f, "\n\n… and {more} more")?;
+        }
+        f.write_char('\n')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::place::File;
+
+    fn place(text: &str, marked: &str) -> Place {
+        let start = text.find(marked).expect("the row marks what is there");
+        File::new(Path::new("spin-like.toml"), text).place(start..start + marked.len())
+    }
+
+    #[test]
+    fn a_denial_is_the_block_of_the_demo() {
+        let text = format!("{}[component.thief]\nsource = \"thief.wasm\"\n", "#\n".repeat(10));
+        let denial = Diagnostic::denied("thief may not connect to http://127.0.0.1:9100")
+            .at(place(&text, "[component.thief]"), "no `allowed_outbound_hosts` here covers it")
+            .help("to allow exactly this, run\nrunner allow thief http://127.0.0.1:9100");
+        let bare = "\
+denied: thief may not connect to http://127.0.0.1:9100
+  --> spin-like.toml:11:1
+   |
+11 | [component.thief]
+   | ^^^^^^^^^^^^^^^^^ no `allowed_outbound_hosts` here covers it
+   |
+help: to allow exactly this, run
+      runner allow thief http://127.0.0.1:9100";
+        assert_eq!(denial.to_string(), bare);
+        let logged = denial
+            .note("call: wasi:http/outgoing-handler.handle  GET /collect  (request 01J\u{2026})")
+            .note("the guest received: HTTP-request-denied");
+        let block = "\
+denied: thief may not connect to http://127.0.0.1:9100
+  --> spin-like.toml:11:1
+   |
+11 | [component.thief]
+   | ^^^^^^^^^^^^^^^^^ no `allowed_outbound_hosts` here covers it
+   |
+   = call: wasi:http/outgoing-handler.handle  GET /collect  (request 01J…)
+   = the guest received: HTTP-request-denied
+help: to allow exactly this, run
+      runner allow thief http://127.0.0.1:9100";
+        assert_eq!(logged.to_string(), block);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_mark() {
+        let text = format!("a = [{}\"MARK\", {}]", "\"xxxx\", ".repeat(400), "\"yyyy\", ".repeat(400));
+        let error = Diagnostic::error("it is long").at(place(&text, "\"MARK\""), "here");
+        assert_eq!(
+            error.to_string(),
+            "error: it is long
+ --> spin-like.toml:1:3206
+  |
+1 | … \"xxxx\", \"xxxx\", \"xxxx\", \"xxxx\", \"MARK\", \"yyyy\", \"yyyy\", \"yyyy\", \"yyyy\", \"yyyy\", \"yyyy\", \"yyyy\", \"yy…
+  |                                   ^^^^^^ here"
+        );
+    }
+
+    #[test]
+    fn escapes_in_a_file_do_not_reach_the_terminal() {
+        let text = "\u{1b}[31mred\u{1b}[0m\t= \u{202e}\"x\u{7}\"";
+        let error = Diagnostic::error("a \u{1b}c message\nof two lines").at(place(text, "\"x\u{7}\""), "\u{9b}label");
+        assert_eq!(
+            error.to_string(),
+            "error: a \\u{1b}c message\\nof two lines
+ --> spin-like.toml:1:17
+  |
+1 | \\u{1b}[31mred\\u{1b}[0m    = \\u{202e}\"x\\u{7}\"
+  |                                     ^^^^^^^^ \\u{9b}label"
+        );
+    }
+
+    #[test]
+    fn nothing_breaks_the_printer() {
+        let texts = ["", "\n", "\r\n\r\n", "a\u{300}\u{301}", "\u{1f469}\u{200d}\u{1f469}", "日本語 = 1\nx", "\0"];
+        for text in texts {
+            for start in 0..=text.len() + 1 {
+                for end in 0..=text.len() + 1 {
+                    #[expect(clippy::reversed_empty_ranges, reason = "a wrong span must not break it either")]
+                    let place = File::new(Path::new("\u{1b}"), text).place(start..end);
+                    let _ = Diagnostic::error("\r").at(place, "").note("\0").help("\n\n").to_string();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_lists_what_is_wrong() {
+        let one = Diagnostic::error("one").help("do this");
+        let error = Error { diagnostics: vec![one.clone(), Diagnostic::error("two")] };
+        assert_eq!(error.to_string(), "error: one\nhelp: do this\n\nerror: two\n");
+        let many = Error { diagnostics: vec![one; 60] };
+        assert!(many.to_string().ends_with("help: do this\n\n… and 10 more\n"));
     }
 }

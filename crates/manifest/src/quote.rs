@@ -1,0 +1,73 @@
+//! Text from elsewhere, made fit for a terminal.
+
+use std::ops::Range;
+
+/// What stands for the part of a line that is not shown.
+const CUT: &str = "…";
+
+/// Writes control characters and what changes the direction or look of text as `\u{…}`.
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        push(&mut out, c);
+    }
+    out
+}
+
+/// [`escape`] for a line of which a part is marked: the line, cut to about `width` around the mark, and the mark in it.
+pub(crate) fn escape_line(line: &str, mark: Range<usize>, width: usize) -> (String, Range<usize>) {
+    let start = before(line, mark.start, width / 3);
+    let end = after(line, start, width);
+    let mut out = String::from(if start > 0 { CUT } else { "" });
+    let mut seen = Range { start: out.len(), end: out.len() };
+    for (at, c) in line[start..end].char_indices() {
+        if start + at == mark.start {
+            seen.start = out.len();
+        }
+        push(&mut out, c);
+        if start + at < mark.end {
+            seen.end = out.len();
+        }
+    }
+    if mark.start >= end {
+        seen.start = out.len();
+    }
+    if end < line.len() {
+        out.push_str(CUT);
+    }
+    let seen = seen.start..seen.end.max(seen.start);
+    (out, seen)
+}
+
+/// Cuts a text that goes into a message to `length` characters.
+pub(crate) fn shorten(text: &str, length: usize) -> String {
+    match text.char_indices().nth(length) {
+        Some((end, _)) => format!("{}{CUT}", &text[..end]),
+        None => text.into(),
+    }
+}
+
+/// The boundary that is `count` characters before `at`, or the line's start when all of it up to there fits.
+fn before(line: &str, at: usize, count: usize) -> usize {
+    let back = line[..at].char_indices().rev().take(count).last();
+    back.map_or(at, |(start, _)| start)
+}
+
+fn after(line: &str, at: usize, count: usize) -> usize {
+    line[at..].char_indices().nth(count).map_or(line.len(), |(end, _)| at + end)
+}
+
+fn push(out: &mut String, c: char) {
+    match c {
+        '\t' => out.push_str("    "),
+        '\n' | '\r' => out.extend(c.escape_default()),
+        c if c.is_control() || is_invisible(c) => out.extend(c.escape_unicode()),
+        c => out.push(c),
+    }
+}
+
+/// Characters that reorder, join or hide what is around them.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
