@@ -1,0 +1,66 @@
+//! `runner` as a process.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+/// What a `runner` that has ended said.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code; -1 where a signal ended it.
+    pub code: i32,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// Runs `runner` with `args` in `dir` to its end.
+pub async fn run(dir: &Path, args: &[&str]) -> Finished {
+    let output = command(dir, args)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("runner starts");
+    Finished {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// `runner` with an environment of its own, and one compile cache for all stories.
+pub(crate) fn command(dir: &Path, args: &[&str]) -> Command {
+    let runner = binary();
+    let wrap = std::env::var("RUNNER_TESTS_WRAP").unwrap_or_default();
+    let mut words = wrap
+        .split_whitespace()
+        .map(OsString::from)
+        .chain([OsString::from(runner)]);
+    let mut command = Command::new(words.next().expect("at least runner itself"));
+    command
+        .args(words)
+        .args(args)
+        .current_dir(dir)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("RUNNER_CACHE_DIR", cache())
+        .kill_on_drop(true);
+    command
+}
+
+/// Cargo says where it is, to tests it runs.
+fn binary() -> PathBuf {
+    std::env::var_os("CARGO_BIN_EXE_runner-under-test")
+        .expect("run by `cargo test`")
+        .into()
+}
+
+fn cache() -> PathBuf {
+    binary()
+        .parent()
+        .expect("in a folder")
+        .join("runner-tests-cache")
+}

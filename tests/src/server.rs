@@ -1,0 +1,190 @@
+//! A running `runner up`.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+use tokio::sync::Notify;
+
+use crate::client::{Connection, Reply};
+use crate::{App, process};
+
+/// How long a story waits for what must happen. Only a story that fails ever waits this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `runner up`, ready, with everything it logs.
+pub struct Server {
+    child: Child,
+    pid: Pid,
+    url: String,
+    log: Arc<Log>,
+}
+
+/// How a server ended.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Its exit code; -1 where a signal ended it.
+    pub code: i32,
+    /// All it logged.
+    pub log: Vec<Value>,
+}
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<(Vec<Value>, bool)>,
+    grown: Notify,
+}
+
+impl Server {
+    /// Starts `app` on a free port with `args` more, and waits until it listens.
+    pub async fn start(app: &App, args: &[&str]) -> Server {
+        Server::try_start(app, args)
+            .await
+            .unwrap_or_else(|log| panic!("runner did not start: {log:#?}"))
+    }
+
+    /// The same, for one that may refuse to start: then gives what it logged.
+    pub async fn try_start(app: &App, args: &[&str]) -> Result<Server, Stopped> {
+        let fixed = ["up", "--listen", "127.0.0.1:0", "--log-format", "json"];
+        let args: Vec<&str> = fixed.iter().chain(args).copied().collect();
+        let mut command = process::command(app.path(), &args);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("runner starts");
+        let log = Arc::<Log>::default();
+        let stderr = child.stderr.take().expect("piped");
+        tokio::spawn(read(stderr, log.clone()));
+        let started = log.wait(|line| line["event"] == "listening").await;
+        let Some(line) = started else {
+            let code = child.wait().await.expect("a child").code().unwrap_or(-1);
+            return Err(Stopped {
+                code,
+                log: log.all(),
+            });
+        };
+        let pid =
+            Pid::from_raw(line["pid"].as_i64().expect("in the event") as i32).expect("not zero");
+        Ok(Server {
+            child,
+            pid,
+            url: line["url"].as_str().expect("in the event").to_owned(),
+            log,
+        })
+    }
+
+    /// Where it listens: `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The address of [`Server::url`].
+    pub fn address(&self) -> SocketAddr {
+        self.url
+            .split("://")
+            .nth(1)
+            .expect("a URL")
+            .parse()
+            .expect("an address")
+    }
+
+    /// Its process id: `runner`'s own, also where it was started under another command.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// `GET path` on a new connection.
+    pub async fn get(&self, path: &str) -> Reply {
+        self.connect().await.get(path).await
+    }
+
+    /// A kept connection, HTTP/1.1.
+    pub async fn connect(&self) -> Connection {
+        Connection::open(self.address()).await
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).expect("it runs");
+    }
+
+    /// The first log line, past or to come, for which `is_it` holds.
+    pub async fn logged(&self, is_it: impl Fn(&Value) -> bool) -> Value {
+        self.log
+            .wait(is_it)
+            .await
+            .unwrap_or_else(|| panic!("never logged; all that was: {:#?}", self.log.all()))
+    }
+
+    /// All it has logged so far.
+    pub fn log(&self) -> Vec<Value> {
+        self.log.all()
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(mut self) -> Stopped {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("it ends")
+            .expect("a child");
+        self.log.closed().await;
+        Stopped {
+            code: status.code().unwrap_or(-1),
+            log: self.log.all(),
+        }
+    }
+
+    /// `SIGTERM`, and waits for the end.
+    pub async fn stop(self) -> Stopped {
+        self.signal(Signal::TERM);
+        self.ended().await
+    }
+}
+
+async fn read(stderr: impl tokio::io::AsyncRead + Unpin, log: Arc<Log>) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+        log.lines.lock().expect("no panic inside").0.push(line);
+        log.grown.notify_waiters();
+    }
+    log.lines.lock().expect("no panic inside").1 = true;
+    log.grown.notify_waiters();
+}
+
+impl Log {
+    fn all(&self) -> Vec<Value> {
+        self.lines.lock().expect("no panic inside").0.clone()
+    }
+
+    async fn wait(&self, is_it: impl Fn(&Value) -> bool) -> Option<Value> {
+        let waiting = async {
+            loop {
+                let grown = self.grown.notified();
+                {
+                    let lines = self.lines.lock().expect("no panic inside");
+                    if let Some(line) = lines.0.iter().find(|line| is_it(line)) {
+                        return Some(line.clone());
+                    }
+                    if lines.1 {
+                        return None;
+                    }
+                }
+                grown.await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .unwrap_or(None)
+    }
+
+    async fn closed(&self) {
+        self.wait(|_| false).await;
+    }
+}

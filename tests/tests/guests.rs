@@ -1,0 +1,1 @@
+//! The committed guests are the ones their sources say.
