@@ -10,6 +10,9 @@ use crate::{Grants, Permit};
 /// A name with more private addresses than this is not one to allow address by address.
 const MOST_SUGGESTED: usize = 4;
 
+/// The words beside a component, or a list, without any rule.
+const NOTHING_COVERS: &str = "no `allowed_outbound_hosts` here covers it";
+
 /// A call that did not leave. `Display` is the whole block.
 #[derive(Clone, Debug)]
 pub struct Denied {
@@ -45,11 +48,11 @@ impl Denied {
     pub(crate) fn by_name(grants: &Grants, to: &Destination, nearest: Option<Miss<'_>>) -> Denied {
         let (place, label) = match &nearest {
             Some(miss) => (miss.rule.place().or_else(|| place(grants)), miss.label()),
-            None => (place(grants), "no `allowed_outbound_hosts` here covers it"),
+            None => (place(grants), NOTHING_COVERS.to_owned()),
         };
         let help = allow(&grants.component, &[to.to_string()]);
         Denied::new(grants, to.to_string(), |diagnostic| {
-            at(diagnostic, place, label).help(help)
+            at(diagnostic, place, &label).help(help)
         })
     }
 
