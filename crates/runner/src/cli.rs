@@ -49,10 +49,23 @@ pub(crate) enum Command {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Look for the manifest in this directory
-    #[arg(long, global = true, value_name = "DIR", env = "RUNNER_DIRECTORY", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "RUNNER_DIRECTORY",
+        hide_env_values = true
+    )]
     pub(crate) directory: Option<PathBuf>,
     /// When to use colour; NO_COLOR and CLICOLOR_FORCE are obeyed too
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "RUNNER_COLOR", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "RUNNER_COLOR",
+        hide_env_values = true
+    )]
     pub(crate) color: Color,
     /// Log more of runner's own doings (-vv: every dial); RUNNER_LOG=FILTER is finer
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -121,7 +134,13 @@ pub(crate) struct Allow {
 #[derive(Args, Debug)]
 pub(crate) struct AppArgs {
     /// The manifest, or the folder that holds spin-like.toml or spin.toml
-    #[arg(short, long, value_name = "FILE|DIR", env = "RUNNER_FROM", hide_env_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE|DIR",
+        env = "RUNNER_FROM",
+        hide_env_values = true
+    )]
     pub(crate) from: Option<PathBuf>,
     /// Set a variable of the app, before RUNNER_VARIABLE_NAME and SPIN_VARIABLE_NAME; may be repeated
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = pair)]
@@ -129,17 +148,35 @@ pub(crate) struct AppArgs {
 }
 
 /// Where to listen.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct ListenArgs {
     /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:3000", env = "RUNNER_LISTEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        default_value = "127.0.0.1:3000",
+        env = "RUNNER_LISTEN",
+        hide_env_values = true
+    )]
     pub(crate) listen: SocketAddr,
     /// Serve HTTPS with this certificate chain (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_key", env = "RUNNER_TLS_CERT", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        env = "RUNNER_TLS_CERT",
+        hide_env_values = true
+    )]
     pub(crate) tls_cert: Option<PathBuf>,
     /// The certificate's private key (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "RUNNER_TLS_KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        env = "RUNNER_TLS_KEY",
+        hide_env_values = true
+    )]
     pub(crate) tls_key: Option<PathBuf>,
 }
 
@@ -148,10 +185,21 @@ pub(crate) struct ListenArgs {
 #[command(next_help_heading = "Outbound")]
 pub(crate) struct DoorArgs {
     /// Trust these certificates too when a component calls out (PEM)
-    #[arg(long, value_name = "FILE", env = "RUNNER_CA_FILE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RUNNER_CA_FILE",
+        hide_env_values = true
+    )]
     pub(crate) ca_file: Option<PathBuf>,
     /// Ask this name server instead of the system's; may be repeated
-    #[arg(long, value_name = "ADDR:PORT", env = "RUNNER_DNS", value_delimiter = ',', hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "RUNNER_DNS",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     pub(crate) dns: Vec<SocketAddr>,
 }
 
@@ -160,7 +208,12 @@ pub(crate) struct DoorArgs {
 #[command(next_help_heading = "Compile cache")]
 pub(crate) struct CacheArgs {
     /// Where compiled components are kept [default: $XDG_CACHE_HOME/runner or ~/.cache/runner]
-    #[arg(long, value_name = "DIR", env = "RUNNER_CACHE_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "RUNNER_CACHE_DIR",
+        hide_env_values = true
+    )]
     pub(crate) cache_dir: Option<PathBuf>,
     /// Compile afresh at every start; wins over --cache-dir
     #[arg(long, env = "RUNNER_DISABLE_CACHE", hide_env_values = true)]
@@ -172,7 +225,13 @@ pub(crate) struct CacheArgs {
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
     /// Text for people or JSON lines for programs; auto is text on a terminal
-    #[arg(long, value_name = "FORMAT", default_value = "auto", env = "RUNNER_LOG_FORMAT", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "auto",
+        env = "RUNNER_LOG_FORMAT",
+        hide_env_values = true
+    )]
     pub(crate) log_format: LogFormat,
     /// Print neither requests nor what components print: only warnings, denials and failures
     #[arg(short, long, env = "RUNNER_QUIET", hide_env_values = true)]
@@ -184,7 +243,13 @@ pub(crate) struct OutputArgs {
 #[command(next_help_heading = "Output")]
 pub(crate) struct FormatArgs {
     /// Text for people or one JSON document for programs
-    #[arg(long, value_name = "FORMAT", default_value = "text", env = "RUNNER_FORMAT", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "RUNNER_FORMAT",
+        hide_env_values = true
+    )]
     pub(crate) format: Format,
 }
 
@@ -244,16 +309,22 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// A time in words: `30s`, `250 ms`, `2m`; a bare number is seconds.
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
+    let digits = text
+        .trim_end_matches(|c: char| c.is_ascii_alphabetic())
+        .trim_end();
     let unit = text[digits.len()..].trim();
-    let number: u64 = digits.parse().map_err(|_| "expected a time such as `30s` or `250ms`".to_owned())?;
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "expected a time such as `30s` or `250ms`".to_owned())?;
     let milliseconds = match unit {
         "ms" => Some(number),
         "" | "s" => number.checked_mul(1_000),
         "m" | "min" => number.checked_mul(60_000),
         _ => return Err(format!("`{unit}` is not a unit of time; use ms, s or m")),
     };
-    milliseconds.map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
+    milliseconds
+        .map(Duration::from_millis)
+        .ok_or_else(|| "that is too long".to_owned())
 }
 
 #[cfg(test)]
@@ -271,7 +342,10 @@ mod tests {
     fn the_version_names_the_wasmtime_of_the_lock_file() {
         let lock = include_str!("../../../Cargo.lock");
         assert!(lock.contains(&format!("name = \"wasmtime\"\nversion = \"{WASMTIME}\"\n")));
-        assert_eq!(VERSION, format!("{} wasmtime {WASMTIME}", env!("CARGO_PKG_VERSION")));
+        assert_eq!(
+            VERSION,
+            format!("{} wasmtime {WASMTIME}", env!("CARGO_PKG_VERSION"))
+        );
     }
 
     #[test]
@@ -284,7 +358,11 @@ mod tests {
                 continue;
             }
             let wanted = format!("RUNNER_{}", name.to_uppercase());
-            assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(wanted.as_str()), "--{name}");
+            assert_eq!(
+                arg.get_env().and_then(|e| e.to_str()),
+                Some(wanted.as_str()),
+                "--{name}"
+            );
         }
     }
 
@@ -306,7 +384,11 @@ mod tests {
             ("18446744073709551615s", None),
         ];
         for (text, milliseconds) in table {
-            assert_eq!(duration(text).ok(), milliseconds.map(Duration::from_millis), "{text}");
+            assert_eq!(
+                duration(text).ok(),
+                milliseconds.map(Duration::from_millis),
+                "{text}"
+            );
         }
     }
 

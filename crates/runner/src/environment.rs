@@ -31,7 +31,9 @@ impl Environment {
         for (name, value) in vars {
             let Some(name) = name.to_str() else { continue };
             if let Some(variable) = name.strip_prefix("RUNNER_VARIABLE_") {
-                environment.variables.insert(variable.to_lowercase(), text(name, value)?);
+                environment
+                    .variables
+                    .insert(variable.to_lowercase(), text(name, value)?);
             } else if let Some(variable) = name.strip_prefix("SPIN_VARIABLE_") {
                 from_spin.insert(variable.to_lowercase(), text(name, value)?);
             } else {
@@ -46,7 +48,9 @@ impl Environment {
         for (name, value) in from_spin {
             environment.variables.entry(name).or_insert(value);
         }
-        environment.cache_dir = xdg.or(home.map(|home| home.join(".cache"))).map(|base| base.join("runner"));
+        environment.cache_dir = xdg
+            .or(home.map(|home| home.join(".cache")))
+            .map(|base| base.join("runner"));
         Ok(environment)
     }
 
@@ -61,7 +65,11 @@ impl Environment {
 fn text(name: &str, value: OsString) -> Result<String, Failure> {
     // The value itself stays out of the message: it may be a secret.
     value.into_string().map_err(|_| {
-        Failure::new(Exit::Usage, format!("the environment variable `{name}` is not UTF-8"), format!("unset `{name}` or give it a text"))
+        Failure::new(
+            Exit::Usage,
+            format!("the environment variable `{name}` is not UTF-8"),
+            format!("unset `{name}` or give it a text"),
+        )
     })
 }
 
@@ -86,9 +94,15 @@ mod tests {
         let table: &[(&[(&str, &str)], Option<&str>)] = &[
             (&[], None),
             (&[("HOME", "/h")], Some("/h/.cache/runner")),
-            (&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")], Some("/x/runner")),
+            (
+                &[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")],
+                Some("/x/runner"),
+            ),
             (&[("XDG_CACHE_HOME", "/x")], Some("/x/runner")),
-            (&[("HOME", "/h"), ("XDG_CACHE_HOME", "relative")], Some("/h/.cache/runner")),
+            (
+                &[("HOME", "/h"), ("XDG_CACHE_HOME", "relative")],
+                Some("/h/.cache/runner"),
+            ),
             (&[("HOME", "")], None),
         ];
         for (vars, expected) in table {
@@ -105,15 +119,29 @@ mod tests {
             ("RUNNER_VARIABLE_C", "runner"),
             ("SPIN_VARIABLE_LONG_NAME", "spin"),
         ]);
-        let variables = environment.variables(&[("c".into(), "flag".into()), ("d".into(), "flag".into())]);
-        let found: Vec<_> = variables.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        assert_eq!(found, [("a", "spin"), ("b", "runner"), ("c", "flag"), ("d", "flag"), ("long_name", "spin")]);
+        let variables =
+            environment.variables(&[("c".into(), "flag".into()), ("d".into(), "flag".into())]);
+        let found: Vec<_> = variables
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("a", "spin"),
+                ("b", "runner"),
+                ("c", "flag"),
+                ("d", "flag"),
+                ("long_name", "spin")
+            ]
+        );
     }
 
     #[test]
     fn a_value_that_is_not_text_is_refused_without_showing_it() {
         let bytes = OsString::from_vec(b"secret\xff".to_vec());
-        let failure = Environment::of([("RUNNER_VARIABLE_TOKEN".into(), bytes)]).expect_err("not UTF-8");
+        let failure =
+            Environment::of([("RUNNER_VARIABLE_TOKEN".into(), bytes)]).expect_err("not UTF-8");
         assert_eq!(
             failure.to_string(),
             "error: the environment variable `RUNNER_VARIABLE_TOKEN` is not UTF-8\n\

@@ -66,17 +66,26 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure told in one sentence, and what to do about it.
     pub(crate) fn new(exit: Exit, sentence: impl Display, help: impl Display) -> Failure {
-        Failure { exit, text: format!("error: {sentence}\nhelp: {help}") }
+        Failure {
+            exit,
+            text: format!("error: {sentence}\nhelp: {help}"),
+        }
     }
 
     /// A failure that an error describes; its causes follow after colons.
     pub(crate) fn of(exit: Exit, error: &dyn std::error::Error) -> Failure {
-        Failure { exit, text: format!("error: {}", chain(error)) }
+        Failure {
+            exit,
+            text: format!("error: {}", chain(error)),
+        }
     }
 
     /// A failure whose text is diagnostics, which bring their own first word.
     pub(crate) fn rendered(exit: Exit, text: impl Display) -> Failure {
-        Failure { exit, text: text.to_string().trim_end().to_owned() }
+        Failure {
+            exit,
+            text: text.to_string().trim_end().to_owned(),
+        }
     }
 }
 
@@ -118,7 +127,10 @@ mod tests {
         for (exit, number, words) in table {
             assert_eq!(exit.number(), number);
             let line = format!("{number:>5}    {words}");
-            assert!(TABLE.lines().any(|l| l.starts_with(&line)), "no line for {number}");
+            assert!(
+                TABLE.lines().any(|l| l.starts_with(&line)),
+                "no line for {number}"
+            );
         }
     }
 
@@ -138,6 +150,9 @@ mod tests {
         }
         let error = Outer(std::io::Error::other("permission denied"));
         let failure = Failure::of(Exit::Environment, &error);
-        assert_eq!(failure.to_string(), "error: `a.pem` cannot be read: permission denied");
+        assert_eq!(
+            failure.to_string(),
+            "error: `a.pem` cannot be read: permission denied"
+        );
     }
 }

@@ -16,24 +16,47 @@ pub(crate) fn manifest(from: Option<&Path>, directory: Option<&Path>) -> Result<
         (Some(directory), Some(from)) => directory.join(from),
     };
     if start.as_os_str().is_empty() || start.is_dir() {
-        return NAMES.iter().map(|name| start.join(name)).find(|path| path.is_file()).ok_or_else(|| nothing_in(&start));
+        return NAMES
+            .iter()
+            .map(|name| start.join(name))
+            .find(|path| path.is_file())
+            .ok_or_else(|| nothing_in(&start));
     }
     // Anything but a plain file could block for ever or never end.
-    if start.is_file() { Ok(start) } else { Err(no_file(&start)) }
+    if start.is_file() {
+        Ok(start)
+    } else {
+        Err(no_file(&start))
+    }
 }
 
 fn nothing_in(folder: &Path) -> Failure {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
     Failure::new(
         Exit::Usage,
-        format!("there is no `spin-like.toml` and no `spin.toml` in `{}`", folder.display()),
+        format!(
+            "there is no `spin-like.toml` and no `spin.toml` in `{}`",
+            folder.display()
+        ),
         "name the manifest or its folder with `--from`",
     )
 }
 
 fn no_file(path: &Path) -> Failure {
-    let why = if path.exists() { "is not a file" } else { "does not exist" };
-    Failure::new(Exit::Usage, format!("the manifest `{}` {why}", path.display()), "name the manifest or its folder with `--from`")
+    let why = if path.exists() {
+        "is not a file"
+    } else {
+        "does not exist"
+    };
+    Failure::new(
+        Exit::Usage,
+        format!("the manifest `{}` {why}", path.display()),
+        "name the manifest or its folder with `--from`",
+    )
 }
 
 #[cfg(test)]
@@ -49,7 +72,12 @@ mod tests {
         for folder in ["both", "spin", "none"] {
             create_dir(at(folder)).expect("a folder");
         }
-        for file in ["both/spin-like.toml", "both/spin.toml", "spin/spin.toml", "none/other.toml"] {
+        for file in [
+            "both/spin-like.toml",
+            "both/spin.toml",
+            "spin/spin.toml",
+            "none/other.toml",
+        ] {
             write(at(file), "").expect("a file");
         }
         let table = [
@@ -60,10 +88,21 @@ mod tests {
             ("missing", None),
         ];
         for (from, expected) in table {
-            assert_eq!(manifest(Some(&at(from)), None).ok(), expected.map(at), "{from}");
-            assert_eq!(manifest(Some(Path::new(from)), Some(root.path())).ok(), expected.map(at), "{from}");
+            assert_eq!(
+                manifest(Some(&at(from)), None).ok(),
+                expected.map(at),
+                "{from}"
+            );
+            assert_eq!(
+                manifest(Some(Path::new(from)), Some(root.path())).ok(),
+                expected.map(at),
+                "{from}"
+            );
         }
-        assert_eq!(manifest(None, Some(&at("spin"))).ok(), Some(at("spin/spin.toml")));
+        assert_eq!(
+            manifest(None, Some(&at("spin"))).ok(),
+            Some(at("spin/spin.toml"))
+        );
         let failure = manifest(Some(Path::new("/dev/zero")), None).expect_err("not a file");
         assert_eq!(
             failure.to_string(),

@@ -33,15 +33,25 @@ pub(super) fn add(text: &str, component: &str, rule: &str) -> Result<String, NoP
     // The splice is checked, not trusted: TOML has more layouts than tests have rows.
     let after = Document::parse(edited.as_str()).map_err(|_| NoPlace::Unreadable)?;
     let added = find(&after, component).is_some_and(|item| rules(item) == wanted);
-    if added { Ok(edited) } else { Err(NoPlace::Unreadable) }
+    if added {
+        Ok(edited)
+    } else {
+        Err(NoPlace::Unreadable)
+    }
 }
 
 /// The component's rules as the text has them, each with the byte where it starts.
 pub(super) fn written(text: &str, component: &str) -> Vec<(String, usize)> {
-    let Ok(document) = Document::parse(text) else { return Vec::new() };
-    let list = find(&document, component).and_then(|item| item.get(KEY)).and_then(Item::as_array);
+    let Ok(document) = Document::parse(text) else {
+        return Vec::new();
+    };
+    let list = find(&document, component)
+        .and_then(|item| item.get(KEY))
+        .and_then(Item::as_array);
     let values = list.into_iter().flatten();
-    values.filter_map(|value| Some((value.as_str()?.to_owned(), value.span()?.start))).collect()
+    values
+        .filter_map(|value| Some((value.as_str()?.to_owned(), value.span()?.start)))
+        .collect()
 }
 
 fn find<'a>(document: &'a Document<&str>, component: &str) -> Option<&'a Item> {
@@ -50,7 +60,10 @@ fn find<'a>(document: &'a Document<&str>, component: &str) -> Option<&'a Item> {
 
 fn rules(item: &Item) -> Vec<String> {
     let list = item.get(KEY).and_then(Item::as_array);
-    list.into_iter().flatten().filter_map(|value| value.as_str().map(str::to_owned)).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(|value| value.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Puts the rule behind the last element of a list that is there.
@@ -58,14 +71,22 @@ fn extend(text: &str, list: &Item, quoted: &str) -> Result<String, NoPlace> {
     let list = list.as_array().ok_or(NoPlace::NotAList)?;
     let span = list.span().ok_or(NoPlace::Unreadable)?;
     let close = span.end - 1;
-    let Some(last) = list.iter().last() else { return Ok(fill(text, span.start + 1, close, quoted)) };
+    let Some(last) = list.iter().last() else {
+        return Ok(fill(text, span.start + 1, close, quoted));
+    };
     let last = last.span().ok_or(NoPlace::Unreadable)?;
     let Some(indent) = blank_before(text, last.start) else {
         return Ok(splice(text, last.end, &format!(", {quoted}")));
     };
     let line = format!("{}{indent}{quoted}", newline(text));
     // Behind a comment on the same line, which belongs to the element before.
-    let behind = |at: usize| if line_end(text, at) < close { line_end(text, at) } else { at };
+    let behind = |at: usize| {
+        if line_end(text, at) < close {
+            line_end(text, at)
+        } else {
+            at
+        }
+    };
     Ok(match comma(text, last.end, close) {
         Some(comma) => splice(text, behind(comma + 1), &format!("{line},")),
         None => splice(&splice(text, behind(last.end), &line), last.end, ","),
@@ -91,18 +112,30 @@ fn create(text: &str, item: &Item, quoted: &str) -> Option<String> {
             let last = last_entry(table)?;
             let before = &text[..last.key];
             // In `{ a.source = …, a.build = … }` the new key needs its `a.` too.
-            let prefix = if table.is_dotted() { before[before.rfind(['{', ','])? + 1..].trim() } else { "" };
+            let prefix = if table.is_dotted() {
+                before[before.rfind(['{', ','])? + 1..].trim()
+            } else {
+                ""
+            };
             Some(splice(text, last.end, &format!(", {prefix}{assignment}")))
         }
         Item::Table(table) => match last_entry(table) {
             Some(last) => {
                 // What stands before the key is its indent, or `component.name.` where the table has no header.
                 let prefix = &text[line_start(text, last.key)..last.key];
-                Some(splice(text, line_end(text, last.end), &format!("{}{prefix}{assignment}", newline(text))))
+                Some(splice(
+                    text,
+                    line_end(text, last.end),
+                    &format!("{}{prefix}{assignment}", newline(text)),
+                ))
             }
             None => {
                 let header = table.span()?;
-                Some(splice(text, line_end(text, header.start), &format!("{}{assignment}", newline(text))))
+                Some(splice(
+                    text,
+                    line_end(text, header.start),
+                    &format!("{}{assignment}", newline(text)),
+                ))
             }
         },
         Item::None | Item::Value(_) | Item::ArrayOfTables(_) => None,
@@ -116,14 +149,21 @@ struct Entry {
 }
 
 fn last_entry(table: &dyn TableLike) -> Option<Entry> {
-    let entries = table.iter().filter_map(|(name, item)| Some(Entry { key: table.key(name)?.span()?.start, end: end(item)? }));
+    let entries = table.iter().filter_map(|(name, item)| {
+        Some(Entry {
+            key: table.key(name)?.span()?.start,
+            end: end(item)?,
+        })
+    });
     entries.max_by_key(|entry| entry.end)
 }
 
 /// Where an entry ends; `None` for a table under a header of its own, which does not stand among the entries.
 fn end(item: &Item) -> Option<usize> {
     match item {
-        Item::Value(Value::InlineTable(table)) if table.is_dotted() => last_entry(table).map(|entry| entry.end),
+        Item::Value(Value::InlineTable(table)) if table.is_dotted() => {
+            last_entry(table).map(|entry| entry.end)
+        }
         Item::Value(value) => value.span().map(|span| span.end),
         Item::Table(table) if table.is_dotted() => last_entry(table).map(|entry| entry.end),
         Item::Table(_) | Item::ArrayOfTables(_) | Item::None => None,
@@ -155,8 +195,14 @@ fn line_start(text: &str, at: usize) -> usize {
 }
 
 fn line_end(text: &str, at: usize) -> usize {
-    let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
-    if text[at..end].ends_with('\r') { end - 1 } else { end }
+    let end = text[at..]
+        .find('\n')
+        .map_or(text.len(), |newline| at + newline);
+    if text[at..end].ends_with('\r') {
+        end - 1
+    } else {
+        end
+    }
 }
 
 fn newline(text: &str) -> &'static str {
@@ -205,7 +251,10 @@ mod tests {
                 "[component.a]\n  source = \"a\"\n  allowed_outbound_hosts = [\"http://new\"]\n",
             ),
             // a header and nothing else
-            ("[component.a] # empty\n", "[component.a] # empty\nallowed_outbound_hosts = [\"http://new\"]\n"),
+            (
+                "[component.a] # empty\n",
+                "[component.a] # empty\nallowed_outbound_hosts = [\"http://new\"]\n",
+            ),
             // CRLF
             (
                 "[component.a]\r\nsource = \"a\"\r\n",
@@ -308,7 +357,11 @@ mod tests {
             ),
         ];
         for (before, after) in table {
-            assert_eq!(add(before, "a", "http://new").as_deref(), Ok(after), "{before}");
+            assert_eq!(
+                add(before, "a", "http://new").as_deref(),
+                Ok(after),
+                "{before}"
+            );
         }
     }
 
@@ -316,10 +369,16 @@ mod tests {
     fn where_there_is_no_place_nothing_is_made_up() {
         let table = [
             ("[component.b]\nsource = \"b\"\n", NoPlace::NoTable),
-            ("[[trigger.http]]\ncomponent = { source = \"x\" }\n", NoPlace::NoTable),
+            (
+                "[[trigger.http]]\ncomponent = { source = \"x\" }\n",
+                NoPlace::NoTable,
+            ),
             ("component = 1\n", NoPlace::NoTable),
             ("[component]\na = 1\n", NoPlace::NoTable),
-            ("[component.a]\nallowed_outbound_hosts = \"http://x\"\n", NoPlace::NotAList),
+            (
+                "[component.a]\nallowed_outbound_hosts = \"http://x\"\n",
+                NoPlace::NotAList,
+            ),
             ("[component.a\n", NoPlace::Unreadable),
             ("", NoPlace::NoTable),
         ];

@@ -75,7 +75,10 @@ mod tests {
 
     #[test]
     fn a_block_keeps_its_lines_apart_from_ours() {
-        assert_eq!(block("trap\n200  GET /fake\n\x1b[2J"), "trap\n    200  GET /fake\n    \\u{1b}[2J");
+        assert_eq!(
+            block("trap\n200  GET /fake\n\x1b[2J"),
+            "trap\n    200  GET /fake\n    \\u{1b}[2J"
+        );
     }
 
     #[test]

@@ -1,0 +1,79 @@
+//! Replaces a file whole: a reader, and a watcher, sees the old text or the new one and never a half.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::exit::{Exit, Failure};
+
+/// Puts `text` in the file's place, with the file's permissions.
+pub(super) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
+    try_replace(path, text).map_err(|error| {
+        let sentence = format!("`{}` cannot be written: {error}", path.display());
+        Failure::new(
+            Exit::Environment,
+            sentence,
+            "the file is as it was; see who owns its folder",
+        )
+    })
+}
+
+fn try_replace(path: &Path, text: &str) -> io::Result<()> {
+    // A link stays a link: what it leads to is replaced.
+    let path = fs::canonicalize(path)?;
+    let about = fs::metadata(&path)?;
+    // A rename would go round the file's own permission not to be written.
+    OpenOptions::new().write(true).open(&path)?;
+    let temporary = beside(&path);
+    let written = write(&temporary, text, &about).and_then(|()| fs::rename(&temporary, &path));
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn write(path: &Path, text: &str, like: &fs::Metadata) -> io::Result<()> {
+    // Made by nobody else before us, so that nobody can have us write elsewhere.
+    let mut file: File = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.set_permissions(like.permissions())?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// In the same folder, because a rename cannot leave a file system.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_with_its_permissions_and_through_its_link() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (file, link) = (root.path().join("file"), root.path().join("link"));
+        fs::write(&file, "old").expect("a file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("permissions");
+        symlink("file", &link).expect("a link");
+        replace(&link, "new").expect("replaced");
+        assert_eq!(fs::read_to_string(&file).expect("a file"), "new");
+        assert_eq!(
+            fs::metadata(&file).expect("a file").permissions().mode() & 0o777,
+            0o640
+        );
+        assert!(fs::symlink_metadata(&link).expect("a link").is_symlink());
+        assert_eq!(fs::read_dir(root.path()).expect("a folder").count(), 2);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_made() {
+        let root = tempfile::tempdir().expect("a folder");
+        assert!(replace(&root.path().join("missing"), "new").is_err());
+        assert_eq!(fs::read_dir(root.path()).expect("a folder").count(), 0);
+    }
+}

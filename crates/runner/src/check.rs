@@ -1,0 +1,131 @@
+//! `runner check`: everything that would stop a start, and everything that is granted and never used.
+
+use std::sync::Arc;
+
+use runner_host::{App, Event, Events};
+use runner_manifest::{Diagnostic, Error, Manifest};
+use runner_outbound::{Options, Outbound};
+use serde_json::{Value, json};
+
+use crate::banner::component_json;
+use crate::cli::{Check, Format, Global};
+use crate::environment::Environment;
+use crate::exit::{Exit, Failure};
+use crate::load::{self, Reader};
+use crate::print::Print;
+use crate::up;
+
+/// What was found; `App` only when nothing is wrong.
+struct Report {
+    exit: Exit,
+    app: Option<App>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// Prints the report and ends as it says.
+pub(crate) fn run(
+    args: &Check,
+    global: &Global,
+    environment: &Environment,
+    print: &Print,
+) -> Result<Exit, Failure> {
+    let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
+    let report = match Manifest::load(reader.path(), reader.variables()) {
+        Ok(manifest) => load(manifest, args, environment)?,
+        Err(Error { diagnostics }) => Report {
+            exit: Exit::Usage,
+            app: None,
+            diagnostics,
+        },
+    };
+    match args.format.format {
+        Format::Text => report.print(print),
+        Format::Json => print.data(&crate::telemetry::short_safe(&report.json())),
+    }
+    Ok(report.exit)
+}
+
+fn load(manifest: Manifest, args: &Check, environment: &Environment) -> Result<Report, Failure> {
+    let engine = load::engine(load::cache_dir(&args.cache, environment))?;
+    // Nothing is called, so the door opens on nothing: no name server is asked.
+    let options = Options {
+        dns: vec![([127, 0, 0, 1], 53).into()],
+        ..Options::default()
+    };
+    let events: Events = Arc::new(|_: Event<'_>| {});
+    let mut diagnostics = manifest.warnings.clone();
+    let runtime = up::runtime()?;
+    let loaded = runtime.block_on(async {
+        let outbound =
+            Outbound::new(options).map_err(|error| Failure::of(Exit::Environment, &error))?;
+        let services = runner_host::Services {
+            outbound,
+            events,
+            refuse: runner_trigger_http::refuse,
+        };
+        Ok(App::load(&engine, manifest, 0, services).await)
+    })?;
+    Ok(match loaded {
+        Ok(app) => {
+            diagnostics.extend(
+                app.components()
+                    .values()
+                    .flat_map(|loaded| loaded.audit.clone()),
+            );
+            Report {
+                exit: Exit::Done,
+                app: Some(app),
+                diagnostics,
+            }
+        }
+        Err(error) => {
+            diagnostics.extend(error.diagnostics);
+            Report {
+                exit: Exit::App,
+                app: None,
+                diagnostics,
+            }
+        }
+    })
+}
+
+impl Report {
+    fn print(&self, print: &Print) {
+        if !self.diagnostics.is_empty() {
+            print.talk(
+                &Error {
+                    diagnostics: self.diagnostics.clone(),
+                }
+                .to_string(),
+            );
+        }
+        if let Some(app) = &self.app {
+            let (components, routes) =
+                (app.components().len(), app.manifest().routes.routes().len());
+            let warnings = self.diagnostics.len();
+            print.data(&format!(
+                "ok: {components} components, {routes} routes, {warnings} warnings"
+            ));
+        }
+    }
+
+    fn json(&self) -> Value {
+        let diagnostics = self
+            .diagnostics
+            .iter()
+            .map(|found| Value::Object(crate::telemetry::diagnostic(found)));
+        let app = self.app.as_ref();
+        let components = app.iter().flat_map(|app| {
+            app.components()
+                .values()
+                .map(|loaded| component_json(app, loaded))
+        });
+        json!({
+            "schema": 1,
+            "ok": self.exit == Exit::Done,
+            "exit": self.exit.number(),
+            "components": components.collect::<Vec<_>>(),
+            "diagnostics": diagnostics.collect::<Vec<_>>(),
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! From files to an app: what `up`, its reloads and `check` share.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use runner_host::{App, Engine, EngineOptions, Events, Services};
+use runner_manifest::{Manifest, Source, Variables};
+use runner_outbound::{Options, Outbound};
+use runner_trigger_http::refuse;
+
+use crate::cli::{AppArgs, CacheArgs, DoorArgs};
+use crate::environment::Environment;
+use crate::exit::{Exit, Failure};
+use crate::find;
+use crate::telemetry::{Notice, Telemetry};
+
+/// A start that takes longer than this looks like a hang to whoever waits.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Reads one manifest, as often as it changes.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    path: PathBuf,
+    variables: Variables,
+}
+
+impl Reader {
+    /// Finds the manifest and gathers what its variables are set to.
+    pub(crate) fn new(
+        args: &AppArgs,
+        directory: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<Reader, Failure> {
+        let path = find::manifest(args.from.as_deref(), directory)?;
+        Ok(Reader {
+            path,
+            variables: environment.variables(&args.variables).into_iter().collect(),
+        })
+    }
+
+    /// The manifest's file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the manifest's variables are set to.
+    pub(crate) fn variables(&self) -> &Variables {
+        &self.variables
+    }
+
+    /// Reads it; what is wrong with it is the user's to mend.
+    pub(crate) fn read(&self) -> Result<Manifest, Failure> {
+        Manifest::load(&self.path, &self.variables)
+            .map_err(|error| Failure::rendered(Exit::Usage, error))
+    }
+}
+
+/// The files whose change calls for a reload: the manifest and every component.
+pub(crate) fn files(manifest: &Manifest) -> Vec<PathBuf> {
+    let sources = manifest
+        .components
+        .values()
+        .filter_map(|component| match &component.source {
+            Source::Local { path, .. } => Some(path.clone()),
+            Source::Remote { .. } | Source::Registry { .. } => None,
+        });
+    std::iter::once(manifest.path.clone())
+        .chain(sources)
+        .collect()
+}
+
+/// The directory for compiled code, if there is to be one.
+pub(crate) fn cache_dir(args: &CacheArgs, environment: &Environment) -> Option<PathBuf> {
+    if args.disable_cache {
+        return None;
+    }
+    args.cache_dir
+        .clone()
+        .or_else(|| environment.cache_dir.clone())
+}
+
+/// What to say when there is nowhere to keep compiled code, though nobody asked for that.
+pub(crate) fn no_cache_warning(args: &CacheArgs, environment: &Environment) -> Option<Notice> {
+    let wanted = !args.disable_cache && args.cache_dir.is_none() && environment.cache_dir.is_none();
+    let warning = || {
+        Notice::warning(
+            "neither HOME nor XDG_CACHE_HOME is set: compiled code is not kept; set `--cache-dir`",
+        )
+    };
+    wanted.then(warning)
+}
+
+/// Makes the engine.
+pub(crate) fn engine(cache_dir: Option<PathBuf>) -> Result<Engine, Failure> {
+    Engine::new(EngineOptions { cache_dir }).map_err(|error| Failure::of(Exit::Environment, &error))
+}
+
+/// Makes the door out.
+pub(crate) fn outbound(args: &DoorArgs) -> Result<Outbound, Failure> {
+    let options = Options {
+        ca_file: args.ca_file.clone(),
+        dns: args.dns.clone(),
+        ..Options::default()
+    };
+    Outbound::new(options).map_err(|error| Failure::of(Exit::Environment, &error))
+}
+
+/// Loads apps, one generation after the other.
+#[derive(Clone)]
+pub(crate) struct Loader {
+    engine: Engine,
+    services: Services,
+}
+
+impl Loader {
+    /// With everything that all generations share.
+    pub(crate) fn new(engine: Engine, outbound: Outbound, events: Events) -> Loader {
+        Loader {
+            engine,
+            services: Services {
+                outbound,
+                events,
+                refuse,
+            },
+        }
+    }
+
+    /// Loads every component; on a task of its own, so that a long compile never holds up who asks.
+    pub(crate) async fn load(
+        &self,
+        manifest: Manifest,
+        generation: u64,
+    ) -> Result<Arc<App>, Failure> {
+        let Loader { engine, services } = self.clone();
+        let loading =
+            tokio::spawn(async move { App::load(&engine, manifest, generation, services).await });
+        match loading.await {
+            Ok(Ok(app)) => Ok(Arc::new(app)),
+            Ok(Err(error)) => Err(Failure::rendered(
+                Exit::App,
+                runner_manifest::Error {
+                    diagnostics: error.diagnostics,
+                },
+            )),
+            Err(error) => Err(Failure::of(Exit::App, &error)),
+        }
+    }
+
+    /// Loads, and says what it is waiting for when that takes long.
+    pub(crate) async fn load_telling(
+        &self,
+        manifest: Manifest,
+        generation: u64,
+        telemetry: &Telemetry,
+    ) -> Result<Arc<App>, Failure> {
+        let loading = self.load(manifest, generation);
+        tokio::pin!(loading);
+        let mut told = None;
+        loop {
+            tokio::select! {
+                loaded = &mut loading => return loaded,
+                () = tokio::time::sleep(PATIENCE) => {
+                    let compiling = telemetry.compiling();
+                    if let Some(id) = compiling.as_ref().filter(|_| told != compiling) {
+                        let notice = Notice::new("compiling", format!("compiling {id} …"));
+                        telemetry.say(&notice.with("component", id.as_str()));
+                    }
+                    told = compiling;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Everything that `up` prints: one queue that never blocks, one thread that writes it to stderr.
+//!
+//! A request's path only renders its line and leaves it in the queue. When the reader of stderr is slower than what
+//! is logged, lines are dropped, counted, and the count is printed; what guests print is dropped first.
+
+mod escape;
+mod json;
+mod log;
+mod notice;
+mod queue;
+mod text;
+mod time;
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::{Arc, Mutex};
+
+use anstream::{AutoStream, ColorChoice};
+use runner_host::{Event, Events};
+use runner_manifest::ComponentId;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+
+pub(crate) use self::escape::line as escaped;
+pub(crate) use self::json::{denial, diagnostic, short_safe};
+pub(crate) use self::notice::Notice;
+pub(crate) use self::text::{headed, took};
+
+use self::log::Log;
+use self::queue::{Queue, Speaker};
+use crate::cli::{Color, LogFormat};
+
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// For people.
+    Text,
+    /// For programs, one JSON object a line.
+    Json,
+}
+
+/// How much is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Requests and what components print too.
+    All,
+    /// Only what is wrong: warnings, denials, failures.
+    Quiet,
+}
+
+/// Prints for as long as it lives; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Telemetry {
+    queue: Queue,
+    shape: Shape,
+    detail: Detail,
+    compiling: Arc<Mutex<Option<ComponentId>>>,
+}
+
+impl Telemetry {
+    /// Starts the thread that writes to stderr.
+    pub(crate) fn start(format: LogFormat, color: Color, detail: Detail) -> Telemetry {
+        let shape = match format {
+            LogFormat::Text => Shape::Text,
+            LogFormat::Json => Shape::Json,
+            LogFormat::Auto if io::stderr().is_terminal() => Shape::Text,
+            LogFormat::Auto => Shape::Json,
+        };
+        let out: Box<dyn Write + Send> = match shape {
+            Shape::Text => Box::new(BufWriter::new(AutoStream::new(io::stderr(), choice(color)))),
+            Shape::Json => Box::new(BufWriter::new(io::stderr())),
+        };
+        Telemetry::to(out, shape, detail)
+    }
+
+    fn to(out: Box<dyn Write + Send>, shape: Shape, detail: Detail) -> Telemetry {
+        let dropped = move |count| Notice::dropped(count).render(shape);
+        Telemetry {
+            queue: Queue::start(out, dropped),
+            shape,
+            detail,
+            compiling: Arc::default(),
+        }
+    }
+
+    /// Takes what the crates below log with `tracing`.
+    pub(crate) fn log(&self, filter: Option<&str>, verbose: u8) {
+        let level = match verbose {
+            0 => "warn",
+            1 => "warn,runner=info",
+            2 => "info,runner=debug",
+            _ => "trace",
+        };
+        let filter = EnvFilter::new(filter.unwrap_or(level));
+        let subscriber = tracing_subscriber::registry()
+            .with(filter)
+            .with(Log::new(self.clone()));
+        // A second start in the same process, as tests do it, keeps the first one's log.
+        let _ = tracing::subscriber::set_global_default(subscriber);
+    }
+
+    /// What the host calls with each of its events.
+    pub(crate) fn events(&self) -> Events {
+        let telemetry = self.clone();
+        Arc::new(move |event| telemetry.event(&event))
+    }
+
+    /// Prints one of our own messages.
+    pub(crate) fn say(&self, notice: &Notice) {
+        if self.detail == Detail::All || notice.matters() || self.shape == Shape::Json {
+            self.queue.push(notice.render(self.shape), Speaker::Us);
+        }
+    }
+
+    /// The component whose compilation began last.
+    pub(crate) fn compiling(&self) -> Option<ComponentId> {
+        self.compiling.lock().ok()?.clone()
+    }
+
+    /// Waits until all that was said is written, unless the reader of stderr has stopped reading.
+    pub(crate) fn finish(&self) {
+        self.queue.flush();
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Loading { component } => {
+                if let Ok(mut compiling) = self.compiling.lock() {
+                    *compiling = Some((*component).clone());
+                }
+            }
+            Event::Line { .. } if self.detail == Detail::All => self.print(event, Speaker::Guest),
+            Event::Request(_) if self.detail == Detail::All => self.print(event, Speaker::Us),
+            Event::Line { .. } | Event::Request(_) => {}
+            Event::Denied { .. } | Event::Failed { .. } => self.print(event, Speaker::Us),
+        }
+    }
+
+    fn print(&self, event: &Event<'_>, from: Speaker) {
+        let line = match self.shape {
+            Shape::Text => text::event(event),
+            Shape::Json => json::event(event),
+        };
+        self.queue.push(line, from);
+    }
+}
+
+/// `--color` as anstream takes it; `auto` obeys NO_COLOR, CLICOLOR_FORCE and whether it is a terminal.
+pub(crate) fn choice(color: Color) -> ColorChoice {
+    match color {
+        Color::Auto => AutoStream::choice(&io::stderr()),
+        Color::Always => ColorChoice::Always,
+        Color::Never => ColorChoice::Never,
+    }
+}

@@ -1,0 +1,167 @@
+//! Events as programs read them: one JSON object a line, each with its `event` and its `time`.
+
+use runner_host::{Event, Outcome, Record, Stream};
+use runner_manifest::{Diagnostic, Level};
+use runner_outbound::Denied;
+use serde_json::{Map, Value, json};
+
+use super::{escape, time};
+
+/// One event, without the line's end.
+pub(super) fn event(event: &Event<'_>) -> String {
+    match event {
+        Event::Denied {
+            denied,
+            method,
+            path,
+            interface,
+            request_id,
+            folded,
+        } => {
+            let mut fields = denial(denied);
+            fields.insert("method".into(), method.as_str().into());
+            fields.insert("path".into(), cut(path));
+            fields.insert("call".into(), (*interface).into());
+            fields.insert("request".into(), request_id.to_string().into());
+            fields.insert("folded".into(), (*folded).into());
+            line("denied", fields)
+        }
+        Event::Line {
+            component,
+            request_id,
+            stream,
+            line: text,
+        } => {
+            let stream = match stream {
+                Stream::Stdout => "stdout",
+                Stream::Stderr => "stderr",
+            };
+            let fields = json!({
+                "component": component.as_str(), "request": request_id.to_string(), "stream": stream, "line": cut(text),
+            });
+            line("line", object(fields))
+        }
+        Event::Failed {
+            component,
+            request_id,
+            error,
+        } => {
+            let message = cut(&error.to_string());
+            let fields = json!({ "component": component.as_str(), "request": request_id.to_string(), "message": message });
+            line("failed", object(fields))
+        }
+        Event::Loading { component } => line(
+            "compiling",
+            object(json!({ "component": component.as_str() })),
+        ),
+        Event::Request(record) => line("request", object(access(record))),
+    }
+}
+
+fn access(record: &Record) -> Value {
+    let outcome = match record.outcome {
+        Outcome::Complete => "complete",
+        Outcome::ClientGone => "client-gone",
+        Outcome::GuestFailed => "guest-failed",
+    };
+    json!({
+        "request": record.request_id.to_string(),
+        "method": record.method.as_str(),
+        "path": cut(&record.path),
+        "route": record.route,
+        "component": record.component.as_ref().map(|id| id.as_str()),
+        "status": record.status.as_u16(),
+        "bytes": record.bytes,
+        "duration_ms": (record.duration.as_secs_f64() * 1e6).round() / 1e3,
+        "denials": record.denials,
+        "outcome": outcome,
+        "client": record.client.map(|client| client.to_string()),
+    })
+}
+
+/// A diagnostic's parts, and its block as `text`.
+pub(crate) fn diagnostic(diagnostic: &Diagnostic) -> Map<String, Value> {
+    let place = diagnostic.place.as_ref();
+    object(json!({
+        "level": event_name(diagnostic.level),
+        "message": diagnostic.message,
+        "place": place.map(|place| format!("{}:{}:{}", place.path().display(), place.line(), place.column())),
+        "label": diagnostic.label,
+        "notes": diagnostic.notes,
+        "help": diagnostic.help,
+        "text": diagnostic.to_string(),
+    }))
+}
+
+/// A denial's parts, and the block as `explain` prints it.
+pub(crate) fn denial(denied: &Denied) -> Map<String, Value> {
+    let mut fields = diagnostic(denied.diagnostic());
+    fields.insert("component".into(), denied.component().as_str().into());
+    fields.insert("destination".into(), denied.destination().into());
+    fields.insert("rule".into(), rule(denied.diagnostic()).into());
+    fields.insert("fix".into(), fix(denied.diagnostic()).into());
+    fields
+}
+
+/// The event that carries a diagnostic.
+pub(super) fn event_name(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warning => "warning",
+        Level::Denied => "denied",
+    }
+}
+
+/// The rule that came nearest, where the block marks one.
+fn rule(denied: &Diagnostic) -> Option<String> {
+    let text = denied.place.as_ref()?.text().trim_matches(['"', '\'']);
+    let is_rule = text.contains("://") && !text.starts_with(['[', '{']);
+    is_rule.then(|| text.to_owned())
+}
+
+/// The commands that would allow it.
+fn fix(denied: &Diagnostic) -> Option<String> {
+    let lines = denied.help.iter().flat_map(|help| help.lines());
+    let commands: Vec<_> = lines
+        .filter(|line| line.starts_with("runner allow "))
+        .collect();
+    (!commands.is_empty()).then(|| commands.join("\n"))
+}
+
+/// One line of the log.
+pub(super) fn line(event: &str, mut fields: Map<String, Value>) -> String {
+    fields.insert("event".into(), event.into());
+    fields.insert("time".into(), time::now().into());
+    short_safe(&Value::Object(fields))
+}
+
+/// JSON that is also safe on a terminal: JSON itself leaves DEL, C1 and bidi controls as they are.
+pub(crate) fn short_safe(value: &Value) -> String {
+    let text = value.to_string();
+    if !text.chars().any(escape::is_unsafe) {
+        return text;
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    let mut units = [0; 2];
+    for c in text.chars() {
+        if escape::is_unsafe(c) {
+            for unit in c.encode_utf16(&mut units) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+fn cut(text: &str) -> Value {
+    escape::cut(text, escape::MAX_LINE).into()
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        other => Map::from_iter([("value".to_owned(), other)]),
+    }
+}

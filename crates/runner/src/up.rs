@@ -1,0 +1,213 @@
+//! `runner up`: load, listen, serve, reload, drain.
+
+use std::sync::Arc;
+
+use runner_host::App;
+use runner_trigger_http::{Drained, Error, Handle, Options, Server, Tls};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::task::JoinHandle;
+
+use crate::banner;
+use crate::cli::{Global, ListenArgs, Up};
+use crate::environment::Environment;
+use crate::exit::{Exit, Failure};
+use crate::load::{self, Loader, Reader};
+use crate::reload::Reloads;
+use crate::rights::Snapshot;
+use crate::signals::{Signal, Signals};
+use crate::telemetry::{Detail, Notice, Telemetry};
+use crate::watch::Watch;
+
+/// The generation of the app that is loaded first.
+const FIRST: u64 = 1;
+
+/// Runs until the app has drained.
+pub(crate) fn run(args: &Up, global: &Global, environment: &Environment) -> Exit {
+    let detail = if args.output.quiet {
+        Detail::Quiet
+    } else {
+        Detail::All
+    };
+    let telemetry = Telemetry::start(args.output.log_format, global.color, detail);
+    telemetry.log(environment.log.as_deref(), global.verbose);
+    let exit = serve(args, global, environment, &telemetry).unwrap_or_else(|failure| {
+        telemetry.say(&Notice::failure(&failure));
+        failure.exit
+    });
+    telemetry.finish();
+    exit
+}
+
+fn serve(
+    args: &Up,
+    global: &Global,
+    environment: &Environment,
+    telemetry: &Telemetry,
+) -> Result<Exit, Failure> {
+    let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
+    if let Some(warning) = load::no_cache_warning(&args.cache, environment) {
+        telemetry.say(&warning);
+    }
+    let runtime = runtime()?;
+    let exit = runtime.block_on(async {
+        let engine = load::engine(load::cache_dir(&args.cache, environment))?;
+        let loader = Loader::new(engine, load::outbound(&args.door)?, telemetry.events());
+        Service {
+            args,
+            reader,
+            loader,
+            telemetry,
+        }
+        .run()
+        .await
+    });
+    // What a second signal cut short may never end by itself.
+    runtime.shutdown_background();
+    exit
+}
+
+/// The runtime that everything runs on.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::of(Exit::Environment, &error))
+}
+
+/// An app on its way to being served.
+struct Service<'a> {
+    args: &'a Up,
+    reader: Reader,
+    loader: Loader,
+    telemetry: &'a Telemetry,
+}
+
+impl Service<'_> {
+    async fn run(self) -> Result<Exit, Failure> {
+        let mut signals = Signals::listen()?;
+        let (wish, wishes) = channel(1);
+        let watch = if self.args.watch {
+            Some(Watch::start(wish.clone())?)
+        } else {
+            None
+        };
+        let app = tokio::select! {
+            app = self.load(watch.as_ref()) => app?,
+            exit = signals.stop() => return Ok(exit),
+        };
+        let running = Snapshot::of(&app);
+        let server = self.bind(app).await?;
+        let handle = server.handle();
+        let reloads = Reloads {
+            reader: self.reader.clone(),
+            loader: self.loader.clone(),
+            handle: handle.clone(),
+            telemetry: self.telemetry.clone(),
+            watch,
+            running,
+            generation: FIRST,
+        };
+        let reloading = tokio::spawn(reloads.run(wishes));
+        let exit = self
+            .attend(tokio::spawn(server.serve()), &handle, &mut signals, &wish)
+            .await;
+        reloading.abort();
+        exit
+    }
+
+    async fn load(&self, watch: Option<&Watch>) -> Result<Arc<App>, Failure> {
+        if let Some(watch) = watch {
+            watch.follow(&[self.reader.path().to_owned()]);
+        }
+        let manifest = self.reader.read()?;
+        if let Some(watch) = watch {
+            watch.follow(&load::files(&manifest));
+        }
+        for warning in &manifest.warnings {
+            self.telemetry.say(&Notice::diagnostic(warning));
+        }
+        self.loader
+            .load_telling(manifest, FIRST, self.telemetry)
+            .await
+    }
+
+    /// Listens, and says so: the port is open when the line is read.
+    async fn bind(&self, app: Arc<App>) -> Result<Server, Failure> {
+        let ListenArgs {
+            listen,
+            tls_cert,
+            tls_key,
+        } = self.args.network.clone();
+        let tls = tls_cert
+            .zip(tls_key)
+            .map(|(certificate, key)| Tls { certificate, key });
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let options = Options {
+            listen,
+            tls,
+            drain_timeout: self.args.drain_timeout,
+        };
+        let server = Server::bind(options, app.clone())
+            .await
+            .map_err(|error| not_listening(&error))?;
+        self.telemetry
+            .say(&banner::notice(&app, server.local_addr(), scheme));
+        Ok(server)
+    }
+
+    /// Obeys signals until the server has drained or a second signal says not to wait for it.
+    async fn attend(
+        &self,
+        mut serving: JoinHandle<Drained>,
+        handle: &Handle,
+        signals: &mut Signals,
+        wish: &Sender<()>,
+    ) -> Result<Exit, Failure> {
+        let mut draining = false;
+        loop {
+            let signal = tokio::select! {
+                drained = &mut serving => return self.drained(drained.map_err(|error| Failure::of(Exit::App, &error))?),
+                signal = signals.next() => signal,
+            };
+            match signal {
+                Signal::Stop(exit) if draining => return Ok(exit),
+                Signal::Stop(_) => {
+                    draining = true;
+                    self.telemetry.say(&self.goodbye(handle));
+                    handle.drain();
+                }
+                Signal::Reload if draining => {}
+                // A full channel already holds a wish that has not been taken up.
+                Signal::Reload => drop(wish.try_send(())),
+            }
+        }
+    }
+
+    fn goodbye(&self, handle: &Handle) -> Notice {
+        let (requests, patience) = (handle.in_flight(), self.args.drain_timeout);
+        let text = format!(
+            "draining: {requests} requests in flight, at most {patience:?}; signal again to stop at once"
+        );
+        Notice::new("draining", text).with("in_flight", requests)
+    }
+
+    fn drained(&self, drained: Drained) -> Result<Exit, Failure> {
+        let text = match drained.cut {
+            0 => "stopped, no request was cut".to_owned(),
+            cut => format!("stopped, {cut} requests took too long and were cut"),
+        };
+        self.telemetry
+            .say(&Notice::new("stopped", text).with("cut", drained.cut));
+        Ok(Exit::Done)
+    }
+}
+
+fn not_listening(error: &Error) -> Failure {
+    let mut failure = Failure::of(Exit::Environment, error);
+    if matches!(error, Error::Bind { .. }) {
+        failure.text +=
+            "\nhelp: free it, or choose another with `--listen`; port 0 takes a free one";
+    }
+    failure
+}
