@@ -1,2 +1,64 @@
-//! x
-fn main(){}
+//! `cargo xtask guests [--check] [--out DIR]`
+
+use std::env;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use xtask::guests;
+
+const USAGE: &str = "\
+usage: cargo xtask guests [--check] [--out DIR]
+
+  builds every guest from source and puts its .wasm beside its sources
+  --check    only compares sources and .wasm with the hashes in tests/guests/guests.lock
+  --out DIR  puts the .wasm files and guests.lock into DIR and leaves the tree as it is
+
+  RUSTC_FOR_GUESTS, else RUSTC, names the compiler; without either it is the rustc on the path";
+
+fn main() -> ExitCode {
+    match run(env::args().skip(1)) {
+        Ok(text) => {
+            let _ = writeln!(io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut arguments: impl Iterator<Item = String>) -> Result<String> {
+    match arguments.next().as_deref() {
+        Some("guests") => {}
+        None | Some("help" | "--help" | "-h") => return Ok(USAGE.into()),
+        Some(other) => bail!("`{other}` is no chore\n\n{USAGE}"),
+    }
+    let mut check = false;
+    let mut out = None;
+    while let Some(argument) = arguments.next() {
+        match (argument.as_str(), argument.strip_prefix("--out=")) {
+            ("--check", _) => check = true,
+            ("--out", _) => out = Some(PathBuf::from(arguments.next().unwrap_or_default())),
+            (_, Some(folder)) => out = Some(PathBuf::from(folder)),
+            (other, None) => bail!("`{other}` is no option of `guests`\n\n{USAGE}"),
+        }
+    }
+    match (check, out) {
+        (true, Some(_)) => bail!("`--check` writes nothing: leave out `--out`"),
+        (true, None) => compare(),
+        (false, Some(folder)) if folder.as_os_str().is_empty() => bail!("`--out` needs a folder"),
+        (false, out) => guests::build(xtask::root(), out.as_deref()),
+    }
+}
+
+fn compare() -> Result<String> {
+    let differences = guests::check(xtask::root())?;
+    if differences.is_empty() {
+        return Ok("every guest is what its sources say".into());
+    }
+    bail!("{}\nhelp: cargo xtask guests", differences.join("\n"))
+}

@@ -1,0 +1,20 @@
+;; A handler for wasi:http 0.2 and one for 0.3 in the same component: which one is meant?
+(component
+  (import "wasi:http/types@0.2.0" (instance $types
+    (export "incoming-request" (type (sub resource)))
+    (export "response-outparam" (type (sub resource)))
+  ))
+  (alias export $types "incoming-request" (type $request))
+  (alias export $types "response-outparam" (type $out))
+  (core module $code (func (export "handle") (param i32 i32) unreachable))
+  (core instance $guest (instantiate $code))
+  (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+    (canon lift (core func $guest "handle")))
+  (instance $handler (export "handle" (func $handle)))
+  (export "wasi:http/incoming-handler@0.2.0" (instance $handler))
+  (core module $async (func (export "handle")))
+  (core instance $other (instantiate $async))
+  (func $handle3 (canon lift (core func $other "handle")))
+  (instance $handler3 (export "handle" (func $handle3)))
+  (export "wasi:http/handler@0.3.0" (instance $handler3))
+)

@@ -1,0 +1,4 @@
+;; A component without any export: nothing to call.
+(component
+  (core module (func (export "idle")))
+)
