@@ -165,3 +165,115 @@ fn object(value: Value) -> Map<String, Value> {
         other => Map::from_iter([("value".to_owned(), other)]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use runner_host::RequestId;
+    use runner_manifest::{AllowList, Destination};
+    use runner_outbound::{Grants, permit};
+
+    use super::*;
+
+    /// The line without its time, which it must have.
+    fn parsed(line: &str) -> Value {
+        let mut value: Value = serde_json::from_str(line).expect("a JSON object");
+        let time = value
+            .as_object_mut()
+            .and_then(|fields| fields.remove("time"));
+        assert!(time.is_some_and(|time| time.is_string()), "{line}");
+        value
+    }
+
+    #[test]
+    fn a_denial_says_who_where_to_and_what_would_allow_it() {
+        let component = "thief".parse().expect("an id");
+        let grants = Grants {
+            component,
+            allow: AllowList::default(),
+            place: None,
+            generation: 1,
+        };
+        let to = Destination::from_url("http://127.0.0.1:9100").expect("a destination");
+        let denied = permit(&Arc::new(grants), &to).expect_err("nothing is allowed");
+        let (method, request_id) = ("GET".parse().expect("a method"), RequestId::next());
+        let interface = "wasi:http/outgoing-handler.handle";
+        let line = event(&Event::Denied {
+            denied: &denied,
+            method: &method,
+            path: "/collect",
+            interface,
+            request_id,
+            folded: 41,
+        });
+        let expected = json!({
+            "event": "denied",
+            "level": "denied",
+            "component": "thief",
+            "destination": "http://127.0.0.1:9100",
+            "message": "thief may not connect to http://127.0.0.1:9100",
+            "place": null,
+            "label": "",
+            "notes": [],
+            "help": ["to allow exactly this, run\nrunner allow thief http://127.0.0.1:9100"],
+            "rule": null,
+            "fix": "runner allow thief http://127.0.0.1:9100",
+            "text": denied.to_string(),
+            "method": "GET",
+            "path": "/collect",
+            "call": interface,
+            "request": request_id.to_string(),
+            "folded": 41,
+        });
+        assert_eq!(parsed(&line), expected);
+    }
+
+    #[test]
+    fn a_request_is_one_object() {
+        let record = Record {
+            request_id: RequestId::next(),
+            component: None,
+            route: Some("/...".into()),
+            method: "GET".parse().expect("a method"),
+            path: "/\u{9b}".into(),
+            status: 404.try_into().expect("a status"),
+            bytes: 12,
+            duration: Duration::from_micros(1_234),
+            denials: 1,
+            outcome: Outcome::ClientGone,
+            client: Some(([127, 0, 0, 1], 5000).into()),
+        };
+        let line = event(&Event::Request(&record));
+        assert!(line.is_ascii(), "{line}");
+        let expected = json!({
+            "event": "request", "request": record.request_id.to_string(), "method": "GET", "path": "/\u{9b}",
+            "route": "/...", "component": null, "status": 404, "bytes": 12, "duration_ms": 1.234, "denials": 1,
+            "outcome": "client-gone", "client": "127.0.0.1:5000",
+        });
+        assert_eq!(parsed(&line), expected);
+    }
+
+    #[test]
+    fn no_text_of_a_guest_leaves_its_string_or_its_line() {
+        let table = [
+            "plain",
+            "\"},\n{\"event\":\"denied\"",
+            "\x1b[2J\r\u{7f}\u{9b}",
+            "\u{202e}\u{2066}\u{e0041}🦀",
+        ];
+        let component = "thief".parse().expect("an id");
+        for text in table {
+            let event = Event::Line {
+                component: &component,
+                request_id: RequestId::next(),
+                stream: Stream::Stdout,
+                line: text,
+            };
+            let line = super::event(&event);
+            assert!(!line.chars().any(escape::is_unsafe), "{line}");
+            assert_eq!(parsed(&line)["line"], text);
+        }
+    }
+}

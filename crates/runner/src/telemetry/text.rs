@@ -162,3 +162,185 @@ fn bytes(count: u64) -> String {
         _ => format!("{:.1} MiB", count as f64 / (KIB * KIB) as f64),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use runner_host::{Error, RequestId};
+    use runner_manifest::{AllowList, Destination};
+    use runner_outbound::{Denied, Grants, permit};
+
+    use super::*;
+
+    /// As a pipe or NO_COLOR shows it.
+    fn plain(line: &str) -> String {
+        anstream::adapter::strip_str(line).to_string()
+    }
+
+    fn denied(component: &str, url: &str) -> Denied {
+        let component = component.parse().expect("an id");
+        let grants = Grants {
+            component,
+            allow: AllowList::default(),
+            place: None,
+            generation: 1,
+        };
+        let to = Destination::from_url(url).expect("a destination");
+        permit(&Arc::new(grants), &to).expect_err("nothing is allowed")
+    }
+
+    #[test]
+    fn a_denial_is_its_block_with_the_call_in_it() {
+        let denied = denied("thief", "http://127.0.0.1:9100/collect");
+        let (request_id, method) = (RequestId::next(), "GET".parse().expect("a method"));
+        let interface = "wasi:http/outgoing-handler.handle";
+        let path = "/collect\x1b[2J";
+        let told = |folded| {
+            plain(&event(&Event::Denied {
+                denied: &denied,
+                method: &method,
+                path,
+                interface,
+                request_id,
+                folded,
+            }))
+        };
+        let calls = format!(
+            "  = call: wasi:http/outgoing-handler.handle  GET /collect\\u{{1b}}[2J  (request {request_id})\n  \
+               = the guest received: HTTP-request-denied"
+        );
+        let once = told(0);
+        let squeezed = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+        assert!(squeezed(&once).contains(&squeezed(&calls)), "{once}");
+        let without: Vec<_> = once
+            .lines()
+            .filter(|line| !line.trim().starts_with("= "))
+            .collect();
+        assert_eq!(without.join("\n"), denied.to_string());
+        assert_eq!(told(41), format!("{once}\n… 41 more like this"));
+    }
+
+    #[test]
+    fn a_request_is_one_line() {
+        let record = Record {
+            request_id: RequestId::next(),
+            component: Some("thief".parse().expect("an id")),
+            route: Some("/...".into()),
+            method: "GET".parse().expect("a method"),
+            path: "/".into(),
+            status: 200.try_into().expect("a status"),
+            bytes: 12,
+            duration: Duration::from_micros(900),
+            denials: 0,
+            outcome: Outcome::Complete,
+            client: Some(([127, 0, 0, 1], 5000).into()),
+        };
+        let table = [
+            (record.clone(), "200  GET /  thief  0.9 ms  12 B"),
+            (
+                Record {
+                    component: None,
+                    path: "/a\r\nb\u{202e}".into(),
+                    ..record.clone()
+                },
+                "200  GET /a\\u{d}\\u{a}b\\u{202e}  -  0.9 ms  12 B",
+            ),
+            (
+                Record {
+                    denials: 2,
+                    outcome: Outcome::GuestFailed,
+                    ..record.clone()
+                },
+                "200  GET /  thief  0.9 ms  12 B  2 denied  cut short: the component failed",
+            ),
+            (
+                Record {
+                    client: None,
+                    outcome: Outcome::ClientGone,
+                    ..record.clone()
+                },
+                "200  GET /  thief  0.9 ms  12 B  client gone  (inside the app)",
+            ),
+        ];
+        for (record, line) in table {
+            assert_eq!(plain(&event(&Event::Request(&record))), line);
+        }
+    }
+
+    #[test]
+    fn what_a_guest_says_stays_on_its_line() {
+        let (component, request_id) = ("thief".parse().expect("an id"), RequestId::next());
+        let says = |line| {
+            event(&Event::Line {
+                component: &component,
+                request_id,
+                stream: Stream::Stderr,
+                line,
+            })
+        };
+        let head = format!("thief stderr (request {request_id}) |");
+        assert_eq!(plain(&says("hello")), format!("{head} hello"));
+        assert_eq!(
+            plain(&says("\x1b[2J\rdenied: no")),
+            format!("{head} \\u{{1b}}[2J\\u{{d}}denied: no")
+        );
+        let long = "x".repeat(escape::MAX_LINE + 1);
+        assert_eq!(
+            plain(&says(&long)),
+            format!("{head} {}… (1 bytes cut)", &long[1..])
+        );
+    }
+
+    #[test]
+    fn a_failure_names_who_failed_and_cannot_look_like_another_line() {
+        let (component, request_id) = ("thief".parse().expect("an id"), RequestId::next());
+        let error = Error::Trap("unreachable\n200  GET /fake\x1b[2J".into());
+        let line = event(&Event::Failed {
+            component: &component,
+            request_id,
+            error: &error,
+        });
+        let expected = format!(
+            "failed: thief (request {request_id}): unreachable\n    200  GET /fake\\u{{1b}}[2J"
+        );
+        assert_eq!(plain(&line), expected);
+    }
+
+    #[test]
+    fn times_and_sizes() {
+        let times = [
+            (900, "0.9 ms"),
+            (9_940, "9.9 ms"),
+            (41_200, "41 ms"),
+            (999_400, "999 ms"),
+            (1_230_000, "1.23 s"),
+        ];
+        for (microseconds, text) in times {
+            assert_eq!(took(Duration::from_micros(microseconds)), text);
+        }
+        for (count, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (3 << 20, "3.0 MiB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+
+    #[test]
+    fn the_first_word_is_coloured_only_where_it_says_how_bad_it_is() {
+        for (block, is_coloured) in [
+            ("denied: x", true),
+            ("warning: x", true),
+            ("error: x\nhelp: y", true),
+            ("allowed: x", true),
+            ("thief: x", false),
+            ("no colon", false),
+        ] {
+            assert_eq!(headed(block) != block, is_coloured, "{block}");
+            assert_eq!(plain(&headed(block)), block);
+        }
+    }
+}
