@@ -23,7 +23,8 @@ pub fn is_global(ip: IpAddr) -> bool {
 /// An address that is no single host is never dialled, and neither is an IPv4 address dressed as IPv6
 /// when it is not global: a range of IPv6 addresses opens no IPv4 address.
 pub fn may_dial(ip: IpAddr, opens: &[IpNet]) -> bool {
-    is_global(ip) || (is_one_host(ip) && !is_dressed(ip) && opens.iter().any(|net| net.contains(&ip)))
+    is_global(ip)
+        || (is_one_host(ip) && !is_dressed(ip) && opens.iter().any(|net| net.contains(&ip)))
 }
 
 /// The IPv4 address that an IPv6 address carries: mapped, compatible, NAT64, 6to4 or Teredo.
@@ -49,7 +50,9 @@ pub fn embedded_ipv4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
 /// An IPv4 address that is not global, inside an IPv6 address; with the local NAT64 prefix one cannot know.
 pub(crate) fn is_dressed(ip: IpAddr) -> bool {
     let IpAddr::V6(ip) = ip else { return false };
-    is_mapped(ip) || is_local_nat64(ip) || embedded_ipv4(ip).is_some_and(|inner| !is_global_v4(inner))
+    is_mapped(ip)
+        || is_local_nat64(ip)
+        || embedded_ipv4(ip).is_some_and(|inner| !is_global_v4(inner))
 }
 
 /// Neither unspecified nor multicast nor broadcast.
@@ -70,7 +73,11 @@ fn is_local_nat64(ip: Ipv6Addr) -> bool {
 
 fn is_global_v4(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
-    let special = ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_documentation() || ip.is_multicast();
+    let special = ip.is_private()
+        || ip.is_loopback()
+        || ip.is_link_local()
+        || ip.is_documentation()
+        || ip.is_multicast();
     let shared = a == 100 && b & 0xc0 == 64;
     let protocol = (a, b, c) == (192, 0, 0);
     let relay = (a, b, c) == (192, 88, 99);
@@ -183,7 +190,11 @@ mod tests {
         ];
         for (ip, opens, expected) in rows {
             let opens: Vec<IpNet> = opens.parse().into_iter().collect();
-            assert_eq!(may_dial(ip.parse().expect("an address"), &opens), expected, "{ip} {opens:?}");
+            assert_eq!(
+                may_dial(ip.parse().expect("an address"), &opens),
+                expected,
+                "{ip} {opens:?}"
+            );
         }
     }
 }

@@ -1,27 +1,32 @@
-//! The allow-list: what one component may connect to.
+//! The allow-list: what one component may connect to. Denied is the default.
+//!
+//! A wildcard covers servers on the public internet and nothing else. An address that is not global, `localhost`,
+//! the application itself and its components are covered only by a rule that writes them out.
 
-use std::fmt;
+mod error;
+mod fill;
+mod miss;
+mod rule;
 
 use ipnet::IpNet;
 
 use crate::{Destination, Place};
 
-/// One rule of `allowed_outbound_hosts`; `Display` is the user's own text.
-#[derive(Debug, Clone)]
-pub struct AllowedHost {
-    text: String,
-    place: Option<Place>,
-}
-
-/// Why a text is not a rule, and what to write instead.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct RuleError {
-    message: String,
-    help: String,
-}
+pub use error::RuleError;
+pub(crate) use error::Why;
+pub(crate) use fill::Filled;
+use miss::Fit;
+pub use miss::{Miss, Part};
+pub use rule::AllowedHost;
 
 /// The rules of one component; the default denies everything.
+///
+/// ```
+/// use runner_manifest::{AllowList, Destination, Verdict};
+/// let list = AllowList::parse(["https://*.example.com"]).unwrap();
+/// let to = Destination::from_url("https://api.example.com/v1").unwrap();
+/// assert!(matches!(list.check(&to), Verdict::Allow { .. }));
+/// ```
 #[derive(Debug, Default, Clone)]
 pub struct AllowList {
     rules: Vec<AllowedHost>,
@@ -45,51 +50,6 @@ pub enum Verdict<'a> {
     },
 }
 
-/// The rule that nearly covers a destination, and what it misses by.
-#[derive(Debug, Clone)]
-pub struct Miss<'a> {
-    /// The rule.
-    pub rule: &'a AllowedHost,
-    /// What differs first.
-    pub part: Part,
-    label: String,
-}
-
-/// A part of a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// The scheme.
-    Scheme,
-    /// The host.
-    Host,
-    /// The port.
-    Port,
-    /// The address is not global, and the rule does not write it out.
-    PrivateAddress,
-}
-
-impl RuleError {
-    /// What to write instead.
-    pub fn help(&self) -> &str {
-        &self.help
-    }
-}
-
-impl AllowedHost {
-    /// Reads one rule.
-    pub fn parse(rule: &str) -> Result<Vec<AllowedHost>, RuleError> {
-        Ok(vec![AllowedHost {
-            text: rule.into(),
-            place: None,
-        }])
-    }
-
-    /// Where it is written.
-    pub fn place(&self) -> Option<&Place> {
-        self.place.as_ref()
-    }
-}
-
 impl AllowList {
     /// Reads a list of rules.
     pub fn parse<'a>(rules: impl IntoIterator<Item = &'a str>) -> Result<AllowList, RuleError> {
@@ -98,6 +58,13 @@ impl AllowList {
             list.rules.extend(AllowedHost::parse(rule)?);
         }
         Ok(list)
+    }
+
+    pub(crate) fn new(rules: Vec<AllowedHost>, place: Place) -> AllowList {
+        AllowList {
+            rules,
+            place: Some(place),
+        }
     }
 
     /// The rules, in the order of the file.
@@ -112,26 +79,35 @@ impl AllowList {
 
     /// Decides about a destination.
     pub fn check(&self, to: &Destination) -> Verdict<'_> {
-        let to = to.to_string();
-        match self.rules.iter().find(|rule| rule.text == to) {
-            Some(rule) => Verdict::Allow {
-                rule,
-                opens: Vec::new(),
-            },
-            None => Verdict::Deny { nearest: None },
+        let mut nearest = None;
+        for rule in &self.rules {
+            let fit = rule.fit(to);
+            if fit.is_whole() {
+                return Verdict::Allow {
+                    rule,
+                    opens: self.opens(to),
+                };
+            }
+            if fit.score() > nearest.map_or(0, |(_, best): (_, Fit)| best.score()) {
+                nearest = Some((rule, fit));
+            }
+        }
+        Verdict::Deny {
+            nearest: nearest.map(|(rule, fit)| Miss::new(rule, fit, to)),
         }
     }
-}
 
-impl Miss<'_> {
-    /// What differs, in words: `the port is 9101, this rule allows 9100`.
-    pub fn label(&self) -> &str {
-        &self.label
+    fn opens(&self, to: &Destination) -> Vec<IpNet> {
+        let Destination::Remote(origin) = to else {
+            return Vec::new();
+        };
+        let rules = self
+            .rules
+            .iter()
+            .filter(|rule| rule.fits_scheme(origin) && rule.fits_port(origin));
+        rules.flat_map(AllowedHost::writes_out).collect()
     }
 }
 
-impl fmt::Display for AllowedHost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
+#[cfg(test)]
+mod tests;

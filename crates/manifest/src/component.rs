@@ -1,9 +1,17 @@
 //! One component: what runs, and everything it was granted.
 
+mod read;
+mod source;
+mod unsupported;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::{AllowList, ComponentId, Diagnostic, Limits, Place, Value};
+
+pub(crate) use read::{Shared, read};
+pub use source::Source;
+pub(crate) use unsupported::{check_dependencies, unsupported};
 
 /// One `[component.<id>]`: what runs, and everything it was granted.
 #[derive(Debug, Clone)]
@@ -34,42 +42,10 @@ pub struct Component {
     pub place: Place,
 }
 
-/// Where a component's bytes are.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// A file.
-    Local {
-        /// Its path, joined to the manifest's folder.
-        path: PathBuf,
-        /// Where it is written.
-        place: Place,
-    },
-    /// A URL, with the digest of what must be there.
-    Remote {
-        /// The URL.
-        url: String,
-        /// `sha256:` and 64 hexadecimal digits.
-        digest: String,
-        /// Where it is written.
-        place: Place,
-    },
-    /// A package of a registry.
-    Registry {
-        /// The registry, when it is not the default one.
-        registry: Option<String>,
-        /// `namespace:name`.
-        package: String,
-        /// The version.
-        version: String,
-        /// Where it is written.
-        place: Place,
-    },
-}
-
 /// Files that a component may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileMount {
-    /// Files that match, at the same path in the guest.
+    /// Files that match, seen from the manifest's folder, at the same path in the guest.
     Glob(String),
     /// A file or folder, and where the guest sees it.
     Directory {
@@ -87,7 +63,7 @@ pub struct Build {
     pub command: Vec<String>,
     /// Where they run, joined to the manifest's folder.
     pub workdir: PathBuf,
-    /// Globs of what is watched.
+    /// Globs of what is watched, seen from `workdir`.
     pub watch: Vec<String>,
 }
 
@@ -98,15 +74,4 @@ pub struct Unsupported {
     pub what: String,
     /// The message that refuses the component.
     pub diagnostic: Diagnostic,
-}
-
-impl Source {
-    /// Where it is written.
-    pub fn place(&self) -> &Place {
-        match self {
-            Source::Local { place, .. }
-            | Source::Remote { place, .. }
-            | Source::Registry { place, .. } => place,
-        }
-    }
 }

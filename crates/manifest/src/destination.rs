@@ -53,7 +53,7 @@ pub enum Destination {
 #[error("`{url}` is not a destination: {reason}")]
 pub struct BadDestination {
     url: String,
-    reason: Reason,
+    reason: String,
 }
 
 /// Which part is wrong.
@@ -80,7 +80,8 @@ enum Reason {
 impl Destination {
     /// Reads what a guest gave as scheme and authority: the only parser of destinations.
     pub fn from_guest(scheme: &str, authority: &str) -> Result<Destination, BadDestination> {
-        parse(scheme, authority).map_err(|reason| BadDestination::new(&format!("{scheme}://{authority}"), reason))
+        parse(scheme, authority)
+            .map_err(|reason| BadDestination::new(&format!("{scheme}://{authority}"), reason))
     }
 
     /// Reads a URL as a person types it; one that begins with `/` is the application's own.
@@ -114,17 +115,26 @@ fn parse(scheme: &str, authority: &str) -> Result<Destination, Reason> {
     let Some(inside) = inside(&host)? else {
         return Ok(Destination::Remote(Origin { scheme, host, port }));
     };
-    if port == scheme.default_port() { Ok(inside) } else { Err(Reason::InternalPort) }
+    if port == scheme.default_port() {
+        Ok(inside)
+    } else {
+        Err(Reason::InternalPort)
+    }
 }
 
 /// What a name of the application itself stands for.
 fn inside(host: &Host) -> Result<Option<Destination>, Reason> {
-    let Host::Name(name) = host else { return Ok(None) };
+    let Host::Name(name) = host else {
+        return Ok(None);
+    };
     match &**name {
         "self" | "self.alt" => Ok(Some(Destination::Own)),
         "spin.internal" => Err(Reason::Internal),
         name => match name.strip_suffix(INTERNAL) {
-            Some(id) => id.parse().map(|id| Some(Destination::Component(id))).map_err(|_| Reason::Internal),
+            Some(id) => id
+                .parse()
+                .map(|id| Some(Destination::Component(id)))
+                .map_err(|_| Reason::Internal),
             None => Ok(None),
         },
     }
@@ -137,19 +147,26 @@ impl BadDestination {
     }
 
     /// Which part of it is wrong, and why.
-    pub fn reason(&self) -> String {
-        self.reason.to_string()
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 
     fn new(url: &str, reason: Reason) -> BadDestination {
-        BadDestination { url: escape(&shorten(&redact(url), MAX_SHOWN)), reason }
+        BadDestination {
+            url: escape(&shorten(&redact(url), MAX_SHOWN)),
+            reason: reason.to_string(),
+        }
     }
 }
 
 /// Puts `***` in place of everything before the last `@`.
 pub(crate) fn redact(url: &str) -> String {
-    let Some(at) = url.rfind('@') else { return url.into() };
-    let start = url[..at].find("://").map_or(0, |scheme| scheme + "://".len());
+    let Some(at) = url.rfind('@') else {
+        return url.into();
+    };
+    let start = url[..at]
+        .find("://")
+        .map_or(0, |scheme| scheme + "://".len());
     format!("{}***{}", &url[..start], &url[at..])
 }
 

@@ -85,13 +85,22 @@ impl Diagnostic {
 
     fn new(level: Level, message: impl Into<String>) -> Diagnostic {
         let (message, label) = (message.into(), String::new());
-        Diagnostic { level, message, place: None, label, notes: Vec::new(), help: Vec::new() }
+        Diagnostic {
+            level,
+            message,
+            place: None,
+            label,
+            notes: Vec::new(),
+            help: Vec::new(),
+        }
     }
 }
 
 impl From<Diagnostic> for Error {
     fn from(diagnostic: Diagnostic) -> Error {
-        Error { diagnostics: vec![diagnostic] }
+        Error {
+            diagnostics: vec![diagnostic],
+        }
     }
 }
 
@@ -133,23 +142,41 @@ impl Diagnostic {
             return format!("{}: {}", self.level, escape(&self.message));
         };
         let name = self.level.to_string();
-        let title = snippets::Level::ERROR.with_name(name.as_str()).primary_title(escape(&self.message));
+        let title = snippets::Level::ERROR
+            .with_name(name.as_str())
+            .primary_title(escape(&self.message));
         let (line, span) = escape_line(place.line_text(), place.within_line(), QUOTED_WIDTH);
         let label = escape(&self.label);
         let mark = AnnotationKind::Primary.span(span);
-        let mark = if label.is_empty() { mark } else { mark.label(label) };
-        let snippet = Snippet::source(line).line_start(place.line()).annotation(mark);
-        let block = Renderer::plain().term_width(QUOTED_WIDTH * 4).render(&[title.element(snippet)]);
+        let mark = if label.is_empty() {
+            mark
+        } else {
+            mark.label(label)
+        };
+        let snippet = Snippet::source(line)
+            .line_start(place.line())
+            .annotation(mark);
+        let block = Renderer::plain()
+            .term_width(QUOTED_WIDTH * 4)
+            .render(&[title.element(snippet)]);
         // The quoted line may be cut and escaped, so the printer cannot know the column: that line is ours.
         let (title, quoted) = block.split_once('\n').unwrap_or((&block, ""));
         let path = escape(&place.path().display().to_string());
-        let arrow = format!("{}--> {path}:{}:{}", self.gutter(), place.line(), place.column());
+        let arrow = format!(
+            "{}--> {path}:{}:{}",
+            self.gutter(),
+            place.line(),
+            place.column()
+        );
         format!("{title}\n{arrow}\n{quoted}")
     }
 
     /// As wide as the line number.
     fn gutter(&self) -> String {
-        let width = self.place.as_ref().map_or(1, |place| place.line().to_string().len());
+        let width = self
+            .place
+            .as_ref()
+            .map_or(1, |place| place.line().to_string().len());
         " ".repeat(width)
     }
 }
@@ -184,9 +211,15 @@ mod tests {
 
     #[test]
     fn a_denial_is_the_block_of_the_demo() {
-        let text = format!("{}[component.thief]\nsource = \"thief.wasm\"\n", "#\n".repeat(10));
+        let text = format!(
+            "{}[component.thief]\nsource = \"thief.wasm\"\n",
+            "#\n".repeat(10)
+        );
         let denial = Diagnostic::denied("thief may not connect to http://127.0.0.1:9100")
-            .at(place(&text, "[component.thief]"), "no `allowed_outbound_hosts` here covers it")
+            .at(
+                place(&text, "[component.thief]"),
+                "no `allowed_outbound_hosts` here covers it",
+            )
             .help("to allow exactly this, run\nrunner allow thief http://127.0.0.1:9100");
         let bare = "\
 denied: thief may not connect to http://127.0.0.1:9100
@@ -217,7 +250,11 @@ help: to allow exactly this, run
 
     #[test]
     fn a_long_line_is_cut_around_the_mark() {
-        let text = format!("a = [{}\"MARK\", {}]", "\"xxxx\", ".repeat(400), "\"yyyy\", ".repeat(400));
+        let text = format!(
+            "a = [{}\"MARK\", {}]",
+            "\"xxxx\", ".repeat(400),
+            "\"yyyy\", ".repeat(400)
+        );
         let error = Diagnostic::error("it is long").at(place(&text, "\"MARK\""), "here");
         assert_eq!(
             error.to_string(),
@@ -232,7 +269,8 @@ help: to allow exactly this, run
     #[test]
     fn escapes_in_a_file_do_not_reach_the_terminal() {
         let text = "\u{1b}[31mred\u{1b}[0m\t= \u{202e}\"x\u{7}\"";
-        let error = Diagnostic::error("a \u{1b}c message\nof two lines").at(place(text, "\"x\u{7}\""), "\u{9b}label");
+        let error = Diagnostic::error("a \u{1b}c message\nof two lines")
+            .at(place(text, "\"x\u{7}\""), "\u{9b}label");
         assert_eq!(
             error.to_string(),
             "error: a \\u{1b}c message\\nof two lines
@@ -245,13 +283,28 @@ help: to allow exactly this, run
 
     #[test]
     fn nothing_breaks_the_printer() {
-        let texts = ["", "\n", "\r\n\r\n", "a\u{300}\u{301}", "\u{1f469}\u{200d}\u{1f469}", "日本語 = 1\nx", "\0"];
+        let texts = [
+            "",
+            "\n",
+            "\r\n\r\n",
+            "a\u{300}\u{301}",
+            "\u{1f469}\u{200d}\u{1f469}",
+            "日本語 = 1\nx",
+            "\0",
+        ];
         for text in texts {
             for start in 0..=text.len() + 1 {
                 for end in 0..=text.len() + 1 {
-                    #[expect(clippy::reversed_empty_ranges, reason = "a wrong span must not break it either")]
+                    #[expect(
+                        clippy::reversed_empty_ranges,
+                        reason = "a wrong span must not break it either"
+                    )]
                     let place = File::new(Path::new("\u{1b}"), text).place(start..end);
-                    let _ = Diagnostic::error("\r").at(place, "").note("\0").help("\n\n").to_string();
+                    let _ = Diagnostic::error("\r")
+                        .at(place, "")
+                        .note("\0")
+                        .help("\n\n")
+                        .to_string();
                 }
             }
         }
@@ -260,9 +313,19 @@ help: to allow exactly this, run
     #[test]
     fn an_error_lists_what_is_wrong() {
         let one = Diagnostic::error("one").help("do this");
-        let error = Error { diagnostics: vec![one.clone(), Diagnostic::error("two")] };
-        assert_eq!(error.to_string(), "error: one\nhelp: do this\n\nerror: two\n");
-        let many = Error { diagnostics: vec![one; 60] };
-        assert!(many.to_string().ends_with("help: do this\n\n… and 10 more\n"));
+        let error = Error {
+            diagnostics: vec![one.clone(), Diagnostic::error("two")],
+        };
+        assert_eq!(
+            error.to_string(),
+            "error: one\nhelp: do this\n\nerror: two\n"
+        );
+        let many = Error {
+            diagnostics: vec![one; 60],
+        };
+        assert!(
+            many.to_string()
+                .ends_with("help: do this\n\n… and 10 more\n")
+        );
     }
 }

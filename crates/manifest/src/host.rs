@@ -52,7 +52,9 @@ pub enum BadHost {
     #[error("`{0}` is not a valid encoded name")]
     Punycode(String),
     /// `127.1`, `0x7f000001`, `0177.0.0.1`, `127.0.0.1.`
-    #[error("the host looks like a number but is not an address of four decimal parts, such as `192.0.2.1`")]
+    #[error(
+        "the host looks like a number but is not an address of four decimal parts, such as `192.0.2.1`"
+    )]
     NotCanonical,
     /// An IPv6 address with an interface.
     #[error("an address may not have a zone (`%…`)")]
@@ -85,7 +87,11 @@ impl FromStr for Host {
             return ipv6(bracketed).map(Host::Ip);
         }
         if let Ok(ip) = text.parse::<IpAddr>() {
-            return if ip.is_ipv6() { Err(BadHost::NoBrackets(ip)) } else { one_host(ip).map(Host::Ip) };
+            return if ip.is_ipv6() {
+                Err(BadHost::NoBrackets(ip))
+            } else {
+                one_host(ip).map(Host::Ip)
+            };
         }
         name(text).map(Host::Name)
     }
@@ -108,7 +114,11 @@ fn ipv6(bracketed: &str) -> Result<IpAddr, BadHost> {
 }
 
 fn one_host(ip: IpAddr) -> Result<IpAddr, BadHost> {
-    if address::is_one_host(ip) { Ok(ip) } else { Err(BadHost::NotOneHost(ip)) }
+    if address::is_one_host(ip) {
+        Ok(ip)
+    } else {
+        Err(BadHost::NotOneHost(ip))
+    }
 }
 
 fn name(text: &str) -> Result<Box<str>, BadHost> {
@@ -129,8 +139,15 @@ fn name(text: &str) -> Result<Box<str>, BadHost> {
 }
 
 fn label(label: &str) -> Result<(), BadHost> {
-    if let Some(strange) = label.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '_')) {
-        return Err(if strange == '%' { BadHost::Percent } else { BadHost::Character(strange) });
+    if let Some(strange) = label
+        .chars()
+        .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '_'))
+    {
+        return Err(if strange == '%' {
+            BadHost::Percent
+        } else {
+            BadHost::Character(strange)
+        });
     }
     if label.is_empty() {
         return Err(BadHost::EmptyLabel);
@@ -155,15 +172,26 @@ pub(crate) fn is_local_name(name: &str) -> bool {
 /// A port: decimal digits, 1 to 65535.
 pub(crate) fn port(text: &str) -> Option<u16> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let port = if digits { text.parse::<u16>().ok() } else { None };
+    let port = if digits {
+        text.parse::<u16>().ok()
+    } else {
+        None
+    };
     port.filter(|&port| port != 0)
 }
 
 /// Host and port of an authority; a bracketed host keeps its brackets.
 pub(crate) fn split_port(authority: &str) -> (&str, Option<&str>) {
-    let from = if authority.starts_with('[') { authority.find(']').unwrap_or(authority.len()) } else { 0 };
+    let from = if authority.starts_with('[') {
+        authority.find(']').unwrap_or(authority.len())
+    } else {
+        0
+    };
     match authority[from..].find(':') {
-        Some(colon) => (&authority[..from + colon], Some(&authority[from + colon + 1..])),
+        Some(colon) => (
+            &authority[..from + colon],
+            Some(&authority[from + colon + 1..]),
+        ),
         None => (authority, None),
     }
 }

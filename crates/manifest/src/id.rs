@@ -27,6 +27,9 @@ pub enum BadComponentId {
     /// A dash at an end, or two in a row.
     #[error("a dash in a component's name stands alone between letters or digits")]
     Dash,
+    /// A name that the host has given a meaning.
+    #[error("`self` means the application itself")]
+    Reserved,
 }
 
 impl ComponentId {
@@ -54,6 +57,9 @@ impl FromStr for ComponentId {
         }
         if text.split('-').any(str::is_empty) {
             return Err(BadComponentId::Dash);
+        }
+        if text == "self" {
+            return Err(BadComponentId::Reserved);
         }
         Ok(ComponentId(text.into()))
     }
@@ -106,6 +112,7 @@ mod tests {
             ("-a", Err(Dash)),
             ("a-", Err(Dash)),
             ("a--b", Err(Dash)),
+            ("self", Err(Reserved)),
         ];
         for (text, expected) in rows {
             assert_eq!(

@@ -13,11 +13,14 @@ mod host;
 mod id;
 mod limits;
 mod manifest;
+mod nearest;
 mod path;
 mod place;
 mod punycode;
 mod quote;
+mod raw;
 mod route;
+mod template;
 mod variables;
 
 pub use address::{embedded_ipv4, is_global, may_dial};

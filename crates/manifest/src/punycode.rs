@@ -18,8 +18,12 @@ pub(crate) fn is_valid(encoded: &str) -> bool {
     let (mut n, mut i, mut bias) = (INITIAL_N, 0u32, INITIAL_BIAS);
     let mut digits = extended.bytes();
     while digits.len() > 0 {
-        let Some(delta) = integer(&mut digits, bias) else { return false };
-        let Some(position) = i.checked_add(delta) else { return false };
+        let Some(delta) = integer(&mut digits, bias) else {
+            return false;
+        };
+        let Some(position) = i.checked_add(delta) else {
+            return false;
+        };
         length += 1;
         bias = adapt(delta, length, i == 0 && length == basic.len() as u32 + 1);
         n = match n.checked_add(position / length) {
@@ -63,8 +67,11 @@ fn adapt(delta: u32, length: u32, first: bool) -> u32 {
 
 /// Lower-case letters, digits, marks and symbols: no control, space or private character, and nothing that has a lower case.
 fn is_name_character(code: u32) -> bool {
-    let Some(c) = char::from_u32(code) else { return false };
-    let private = matches!(code, 0xe000..=0xf8ff | 0xf0000.. | 0xfdd0..=0xfdef) || code & 0xfffe == 0xfffe;
+    let Some(c) = char::from_u32(code) else {
+        return false;
+    };
+    let private =
+        matches!(code, 0xe000..=0xf8ff | 0xf0000.. | 0xfdd0..=0xfdef) || code & 0xfffe == 0xfffe;
     !c.is_control() && !c.is_whitespace() && !c.is_uppercase() && !private
 }
 
@@ -75,17 +82,17 @@ mod tests {
     #[test]
     fn c46_a_label_is_punycode_or_it_is_refused() {
         let rows = [
-            ("mnchen-3ya", true),        // münchen
-            ("bcher-kva", true),         // bücher
-            ("allowed-q1a", true),       // a look-alike: valid, and another name
-            ("fiqs8s", true),            // 中国
-            ("p1ai", true),              // рф
-            ("80ak6aa92e", true),        // аррӏе
-            ("fa-hia", true),            // faß without its end
-            ("a", false),                // a control character
+            ("mnchen-3ya", true),  // münchen
+            ("bcher-kva", true),   // bücher
+            ("allowed-q1a", true), // a look-alike: valid, and another name
+            ("fiqs8s", true),      // 中国
+            ("p1ai", true),        // рф
+            ("80ak6aa92e", true),  // аррӏе
+            ("fa-hia", true),      // faß without its end
+            ("a", false),          // a control character
             ("", false),
-            ("abc-", false),             // nothing encoded
-            ("99999999", false),         // overflows
+            ("abc-", false),     // nothing encoded
+            ("99999999", false), // overflows
             ("a!b", false),
             ("zzzzzzzzzzzzz99999", false),
             ("-", false),

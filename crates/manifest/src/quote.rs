@@ -16,10 +16,18 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// [`escape`] for a line of which a part is marked: the line, cut to about `width` around the mark, and the mark in it.
 pub(crate) fn escape_line(line: &str, mark: Range<usize>, width: usize) -> (String, Range<usize>) {
-    let start = before(line, mark.start, width / 3);
+    let fits = mark.end <= after(line, 0, width);
+    let start = if fits {
+        0
+    } else {
+        before(line, mark.start, width / 3)
+    };
     let end = after(line, start, width);
     let mut out = String::from(if start > 0 { CUT } else { "" });
-    let mut seen = Range { start: out.len(), end: out.len() };
+    let mut seen = Range {
+        start: out.len(),
+        end: out.len(),
+    };
     for (at, c) in line[start..end].char_indices() {
         if start + at == mark.start {
             seen.start = out.len();
@@ -47,14 +55,17 @@ pub(crate) fn shorten(text: &str, length: usize) -> String {
     }
 }
 
-/// The boundary that is `count` characters before `at`, or the line's start when all of it up to there fits.
+/// The boundary that is `count` characters before `at`, or the line's start.
 fn before(line: &str, at: usize, count: usize) -> usize {
     let back = line[..at].char_indices().rev().take(count).last();
     back.map_or(at, |(start, _)| start)
 }
 
 fn after(line: &str, at: usize, count: usize) -> usize {
-    line[at..].char_indices().nth(count).map_or(line.len(), |(end, _)| at + end)
+    line[at..]
+        .char_indices()
+        .nth(count)
+        .map_or(line.len(), |(end, _)| at + end)
 }
 
 fn push(out: &mut String, c: char) {

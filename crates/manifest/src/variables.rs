@@ -1,9 +1,16 @@
 //! Application variables: what the manifest declares and what the operator provided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::Place;
+use crate::nearest::nearest;
+use crate::quote::shorten;
+use crate::raw::{Findings, Item, Text, names};
+use crate::template::{Template, is_variable_name};
+use crate::{Diagnostic, Place};
+
+/// A long key or certificate passes, a file does not.
+pub(crate) const MAX_VALUE: usize = 64 * 1024;
 
 /// A value that may be a secret: `Debug` is `***`.
 #[derive(Clone, PartialEq, Eq)]
@@ -78,5 +85,140 @@ impl<N: Into<String>, V: Into<Value>> FromIterator<(N, V)> for Variables {
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
         )
+    }
+}
+
+/// Reads `[variables]`.
+pub(crate) fn read(
+    entries: &[(Text<'_>, Item<'_>)],
+    provided: &Variables,
+    findings: &Findings,
+) -> BTreeMap<String, Variable> {
+    let declared: BTreeSet<&str> = entries.iter().map(|(name, _)| name.text).collect();
+    warn_of_undeclared(&declared, provided, findings);
+    let read = |(name, item): &(Text<'_>, Item<'_>)| {
+        check_name(name, findings);
+        Some((
+            name.text.to_owned(),
+            variable(name, item, &declared, provided, findings)?,
+        ))
+    };
+    entries.iter().filter_map(read).collect()
+}
+
+fn variable(
+    name: &Text<'_>,
+    item: &Item<'_>,
+    declared: &BTreeSet<&str>,
+    provided: &Variables,
+    findings: &Findings,
+) -> Option<Variable> {
+    let table = item.table()?;
+    let required = table.flag("required").unwrap_or(false);
+    let secret = table.flag("secret").unwrap_or(false);
+    let description = table.owned("description").unwrap_or_default();
+    let written = table.item("default");
+    let default = written.as_ref().and_then(Item::text);
+    table.finish();
+    if let Some(default) = &default {
+        check_default(name, default, declared, findings);
+    }
+    if !required && written.is_none() {
+        let error = Diagnostic::error(format!(
+            "the variable `{}` has neither a `default` nor `required`",
+            name.text
+        ));
+        let help = "add `required = true`, or a `default`";
+        findings.error(
+            error
+                .at(name.place.clone(), "it could be without a value")
+                .help(help),
+        );
+    }
+    let given = provided.value(name.text).cloned();
+    if given
+        .as_ref()
+        .is_some_and(|value| value.expose().len() > MAX_VALUE)
+    {
+        let error = Diagnostic::error(format!(
+            "the value that was given for `{}` is too long",
+            name.text
+        ));
+        let help = format!("a value has at most {MAX_VALUE} bytes; put more into a file");
+        findings.error(error.at(name.place.clone(), "declared here").help(help));
+    }
+    let value = given.or(default.map(|default| default.text.into()));
+    Some(Variable {
+        value,
+        required,
+        secret,
+        description,
+        place: name.place.clone(),
+    })
+}
+
+fn check_name(name: &Text<'_>, findings: &Findings) {
+    if is_variable_name(name.text) {
+        return;
+    }
+    let error = Diagnostic::error(format!(
+        "`{}` is not the name of a variable",
+        shorten(name.text, 80)
+    ));
+    let help =
+        "write lower-case letters and digits, with single `_` between words, and a letter first";
+    findings.error(
+        error
+            .at(name.place.clone(), "not `lower_snake_case`")
+            .help(help),
+    );
+}
+
+/// A default is plain text: one that refers to a variable would need an order, and could go in a circle.
+fn check_default(
+    name: &Text<'_>,
+    default: &Text<'_>,
+    declared: &BTreeSet<&str>,
+    findings: &Findings,
+) {
+    let error = |message: String, label: &str, help: String| {
+        findings.error(
+            Diagnostic::error(message)
+                .at(default.place.clone(), label)
+                .help(help),
+        );
+    };
+    if default.text.len() > MAX_VALUE {
+        let help = format!("a value has at most {MAX_VALUE} bytes; put more into a file");
+        error(
+            format!("the default of `{}` is too long", name.text),
+            "this value",
+            help,
+        );
+    }
+    let Ok(template) = Template::parse(default.text) else {
+        return;
+    };
+    if let Some(other) = template.variables().find(|other| declared.contains(other)) {
+        let message = format!(
+            "the default of `{}` refers to the variable `{other}`",
+            name.text
+        );
+        let help = "put the two together where they are used, in a component's `variables`";
+        error(message, "a default is plain text", help.into());
+    }
+}
+
+fn warn_of_undeclared(declared: &BTreeSet<&str>, provided: &Variables, findings: &Findings) {
+    for (name, _) in provided.iter().filter(|(name, _)| !declared.contains(name)) {
+        let warning = Diagnostic::warning(format!(
+            "a value was given for `{name}`, which is not a declared variable"
+        ));
+        let help = match nearest(name, declared.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if declared.is_empty() => "the manifest has no `[variables]`".into(),
+            None => format!("the variables are {}", names(declared.iter().copied())),
+        };
+        findings.warning(warning.help(help));
     }
 }

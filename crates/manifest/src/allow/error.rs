@@ -1,0 +1,140 @@
+//! Why a rule is not one, and what to write instead.
+
+use crate::BadHost;
+use crate::destination::redact;
+use crate::quote::{escape, shorten};
+
+/// What an error shows of a rule.
+const MAX_SHOWN: usize = 120;
+
+/// Why a text is not a rule of `allowed_outbound_hosts`, and what to write instead; never shows a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{rule}` {why}")]
+pub struct RuleError {
+    rule: String,
+    why: Why,
+    help: String,
+}
+
+/// What is wrong with a rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Why {
+    #[error("is not a rule")]
+    NotARule,
+    #[error("is longer than a rule can be")]
+    TooLong,
+    #[error("has white space in it")]
+    WhiteSpace,
+    #[error("has no scheme")]
+    NoScheme,
+    #[error("has a scheme that is no scheme: `{0}`")]
+    Scheme(String),
+    #[error("has a user name or a password")]
+    UserInfo,
+    #[error("has a path; a rule is for a whole server")]
+    Path,
+    #[error("has a list in `{{ }}`")]
+    List,
+    #[error("is not a host: {0}")]
+    Host(BadHost),
+    #[error("has a `*` within the host; it can only stand alone, or first as in `*.example.com`")]
+    Wildcard,
+    #[error("is not a range of addresses")]
+    Range,
+    #[error("has no port, and `{0}` has no usual one")]
+    NoPort(String),
+    #[error("has a port that is no port: `{0}`")]
+    Port(String),
+    #[error("has an empty range of ports; its end is not part of it")]
+    EmptyPorts,
+    #[error("has a port or a scheme that the application itself does not have")]
+    Inside,
+    #[error("names no component: {0}")]
+    Component(crate::BadComponentId),
+    #[error("is not a template: {0}")]
+    Template(crate::template::BadTemplate),
+    #[error(
+        "has a variable where it would be a rule of its own; it can fill a host's labels or the port"
+    )]
+    VariablePlace,
+    #[error("would get {what} from variable `{variable}`; it can fill a host's labels or the port")]
+    Value { variable: String, what: String },
+    #[error("uses the variable `{0}`, which is not declared")]
+    Undeclared(String),
+    #[error("uses the variable `{0}`, which has no value")]
+    NoValue(String),
+}
+
+impl RuleError {
+    pub(crate) fn new(rule: &str, why: Why) -> RuleError {
+        let help = help(rule, &why);
+        RuleError {
+            rule: escape(&shorten(&redact(rule), MAX_SHOWN)),
+            why,
+            help,
+        }
+    }
+
+    /// What to write instead.
+    pub fn help(&self) -> &str {
+        &self.help
+    }
+}
+
+fn help(rule: &str, why: &Why) -> String {
+    let shown = escape(&shorten(&redact(rule), MAX_SHOWN));
+    match why {
+        Why::NotARule => "to allow every public server write `*://*:*`".into(),
+        Why::TooLong => "write one rule for each server".into(),
+        Why::WhiteSpace => "write each rule as its own string".into(),
+        Why::NoScheme => format!("write `https://{}`", shown.trim_start_matches("://")),
+        Why::Scheme(scheme) => match near_scheme(scheme) {
+            Some(near) => format!(
+                "did you mean `{}`?",
+                shown.replacen(scheme.as_str(), near, 1)
+            ),
+            None => "a scheme is `*`, `http`, `https`, or another in lower case".into(),
+        },
+        Why::UserInfo => {
+            "write the host alone; a component sends its credentials in a header".into()
+        }
+        Why::Path => format!("write `{}`", without_path(&shown)),
+        Why::List => "write one rule for each".into(),
+        Why::Host(BadHost::Mapped(ip)) => format!("write `{ip}`"),
+        Why::Host(_) | Why::Wildcard => {
+            "a host is a name, `*.` and a name, `*`, an address, or a range of addresses".into()
+        }
+        Why::Range => "a range of addresses looks like `10.0.0.0/8` or `[fd00::]/8`".into(),
+        Why::NoPort(_) => format!("write the port, or `{shown}:*` for every port"),
+        Why::Port(_) => {
+            "a port is a number from 1 to 65535, `*`, or a range such as `8000..8010`".into()
+        }
+        Why::EmptyPorts => "`8000..8010` is the ports 8000 to 8009".into(),
+        Why::Inside => {
+            "write `http://self`, `http://NAME.spin.internal` or `http://*.spin.internal`".into()
+        }
+        Why::Component(_) => "write `http://NAME.spin.internal` or `http://*.spin.internal`".into(),
+        Why::Template(_) => "a variable is written `{{ name }}`".into(),
+        Why::VariablePlace | Why::Value { .. } => {
+            "write scheme, wildcards, ranges and private addresses in the rule itself".into()
+        }
+        Why::Undeclared(name) => {
+            format!("declare it: `[variables]` and `{name} = {{ required = true }}`")
+        }
+        Why::NoValue(name) => format!("run with `--variable {name}=VALUE`, or give it a `default`"),
+    }
+}
+
+/// The scheme of HTTP that was probably meant.
+pub(crate) fn near_scheme(scheme: &str) -> Option<&'static str> {
+    let lower = scheme.to_ascii_lowercase();
+    crate::nearest::nearest(&lower, ["https", "http"])
+}
+
+fn without_path(rule: &str) -> &str {
+    let start = rule.find("://").map_or(0, |scheme| scheme + "://".len());
+    let end = rule[start..]
+        .find(['/', '?', '#', '\\'])
+        .map_or(rule.len(), |end| start + end);
+    &rule[..end]
+}

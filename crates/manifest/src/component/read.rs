@@ -1,0 +1,392 @@
+//! From a `[component.<id>]` table to a [`Component`].
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::{Build, Component, FileMount, Source, Unsupported, unsupported};
+use crate::allow::{Filled, Why};
+use crate::quote::shorten;
+use crate::raw::{Findings, Item, Table, Text};
+use crate::template::{Template, is_variable_name};
+use crate::variables::MAX_VALUE;
+use crate::{AllowList, AllowedHost, ComponentId, Diagnostic, Limits, Place, Value, Variable};
+
+/// More rules than anybody reads; each is looked at on every call.
+const MAX_RULES: usize = 1000;
+/// What all templates of a manifest may grow to: a small file must not fill the memory.
+const MAX_FILLED: usize = 8 * 1024 * 1024;
+
+/// What all components of a manifest share.
+pub(crate) struct Shared<'a> {
+    pub(crate) folder: PathBuf,
+    pub(crate) limits: Limits,
+    pub(crate) variables: &'a BTreeMap<String, Variable>,
+    pub(crate) findings: &'a Findings,
+    filled: Cell<usize>,
+}
+
+/// Reads one component.
+pub(crate) fn read(id: ComponentId, table: Table<'_>, shared: &Shared<'_>) -> Option<Component> {
+    let source = table.required("source", "source = \"component.wasm\"");
+    let source = source.and_then(|item| Source::read(&item, &shared.folder));
+    let description = table.owned("description").unwrap_or_default();
+    let environment = environment(&table);
+    let variables = variables(&table, shared);
+    let files = table
+        .list("files")
+        .iter()
+        .filter_map(|item| file(item, shared))
+        .collect();
+    let exclude_files = table.strings("exclude_files");
+    let allow = allow(&table, shared);
+    let limits = table
+        .table("limits")
+        .map(Limits::read)
+        .unwrap_or_default()
+        .or(&shared.limits);
+    let mut uses = unsupported::read(&table, &id);
+    uses.extend(source.as_ref().and_then(|source| remote(&id, source)));
+    let build = table
+        .table("build")
+        .and_then(|build| read_build(build, shared));
+    table.list("targets");
+    table.table("tool");
+    table
+        .entries_of("profile")
+        .iter()
+        .filter_map(|(_, item)| item.table())
+        .for_each(|profile| check_profile(profile, shared));
+    let place = table.place.clone();
+    table.finish();
+    Some(Component {
+        id,
+        description,
+        source: source?,
+        environment,
+        variables,
+        files,
+        exclude_files,
+        allow,
+        limits,
+        unsupported: uses,
+        build,
+        place,
+    })
+}
+
+impl<'a> Shared<'a> {
+    pub(crate) fn new(
+        folder: PathBuf,
+        limits: Limits,
+        variables: &'a BTreeMap<String, Variable>,
+        findings: &'a Findings,
+    ) -> Shared<'a> {
+        Shared {
+            folder,
+            limits,
+            variables,
+            findings,
+            filled: Cell::new(0),
+        }
+    }
+
+    fn error(&self, message: String, place: &Place, label: &str, help: impl Into<String>) {
+        self.findings.error(
+            Diagnostic::error(message)
+                .at(place.clone(), label)
+                .help(help),
+        );
+    }
+
+    fn value(&self, name: &str) -> Result<&str, Why> {
+        let variable = self
+            .variables
+            .get(name)
+            .ok_or_else(|| Why::Undeclared(name.into()))?;
+        variable
+            .value
+            .as_ref()
+            .map(Value::expose)
+            .ok_or_else(|| Why::NoValue(name.into()))
+    }
+
+    /// Whether there is room for so much more.
+    fn make_room(&self, bytes: usize) -> bool {
+        self.filled.set(self.filled.get().saturating_add(bytes));
+        self.filled.get() <= MAX_FILLED
+    }
+}
+
+fn remote(id: &ComponentId, source: &Source) -> Option<Unsupported> {
+    let what = match source {
+        Source::Local { .. } => return None,
+        Source::Remote { .. } => "source.url",
+        Source::Registry { .. } => "source.package",
+    };
+    Some(unsupported(id, what, source.place().clone()))
+}
+
+fn environment(table: &Table<'_>) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::new();
+    for (name, item) in table.entries_of("environment") {
+        let Some(value) = item.text() else { continue };
+        if name.text.is_empty() || name.text.contains(['=', '\0']) || value.text.contains('\0') {
+            let error = Diagnostic::error(format!(
+                "`{}` cannot be in an environment",
+                shorten(name.text, 80)
+            ));
+            let help = "a name has no `=`, and neither name nor value has a NUL";
+            table
+                .findings
+                .error(error.at(name.place, "not a name and a value").help(help));
+            continue;
+        }
+        environment.insert(name.text.into(), value.text.into());
+    }
+    environment
+}
+
+fn variables(table: &Table<'_>, shared: &Shared<'_>) -> BTreeMap<String, Value> {
+    let mut variables = BTreeMap::new();
+    for (name, item) in table.entries_of("variables") {
+        if !is_variable_name(name.text) {
+            let message = format!("`{}` is not the name of a variable", shorten(name.text, 80));
+            let help = "write lower-case letters and digits, with single `_` between words, and a letter first";
+            shared.error(message, &name.place, "not `lower_snake_case`", help);
+        }
+        let value = item.text().and_then(|text| fill(&text, shared));
+        variables.extend(value.map(|value| (name.text.to_owned(), value)));
+    }
+    variables
+}
+
+/// Fills a template; what is filled in is not read again.
+fn fill(text: &Text<'_>, shared: &Shared<'_>) -> Option<Value> {
+    let failed = |message: String, label: &str, help: String| {
+        shared.error(message, &text.place, label, help)
+    };
+    let template = match Template::parse(text.text) {
+        Ok(template) => template,
+        Err(bad) => {
+            failed(
+                bad.to_string(),
+                "not a template",
+                "a variable is written `{{ name }}`".into(),
+            );
+            return None;
+        }
+    };
+    let length = template
+        .variables()
+        .filter_map(|name| shared.value(name).ok())
+        .map(str::len)
+        .sum::<usize>();
+    let length = length.saturating_add(text.text.len());
+    if length > MAX_VALUE || !shared.make_room(length) {
+        let help = format!("a value has at most {MAX_VALUE} bytes, and all of them {MAX_FILLED}");
+        failed(
+            "a variable would become too long".into(),
+            "this value",
+            help,
+        );
+        return None;
+    }
+    match template.fill(|name| shared.value(name)) {
+        Ok(filled) => Some(filled.into()),
+        Err(Why::NoValue(name)) => {
+            let help = format!("run with `--variable {name}=VALUE`, or give it a `default`");
+            failed(
+                format!("the variable `{name}` has no value"),
+                "used here",
+                help,
+            );
+            None
+        }
+        Err(why) => {
+            let Why::Undeclared(name) = why else {
+                return None;
+            };
+            let near = crate::nearest::nearest(&name, shared.variables.keys().map(String::as_str));
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("declare it: `[variables]` and `{name} = {{ required = true }}`"),
+            };
+            failed(
+                format!("the variable `{name}` is not declared"),
+                "used here",
+                help,
+            );
+            None
+        }
+    }
+}
+
+fn file(item: &Item<'_>, shared: &Shared<'_>) -> Option<FileMount> {
+    if item.is_text() {
+        let glob = item.text()?;
+        let inside = !glob.text.is_empty()
+            && !glob.text.starts_with('/')
+            && !glob.text.split('/').any(|part| part == "..");
+        if !inside || glob.text.contains(['\0', '\\']) {
+            return item.wrong("a pattern for files below the manifest's folder");
+        }
+        return Some(FileMount::Glob(glob.text.into()));
+    }
+    if !item.is_table() {
+        return item.wrong("a pattern, or a table with `source` and `destination`");
+    }
+    let table = item.table()?;
+    let source = table.required("source", "source = \"folder\"");
+    let destination = table.required("destination", "destination = \"/folder\"");
+    table.finish();
+    let (source, destination) = (source?, destination?);
+    let (from, to) = (source.text()?.text, destination.text()?.text);
+    if from.is_empty() || from.contains('\0') {
+        return source.wrong("the path of a file or folder");
+    }
+    if !to.starts_with('/') || to.split('/').any(|part| part == "..") || to.contains('\0') {
+        return destination.wrong("an absolute path without `..`");
+    }
+    Some(FileMount::Directory {
+        source: shared.folder.join(from),
+        destination: to.into(),
+    })
+}
+
+fn allow(table: &Table<'_>, shared: &Shared<'_>) -> AllowList {
+    let list = table.item("allowed_outbound_hosts");
+    let old = table.item("allowed_http_hosts");
+    let place = list
+        .as_ref()
+        .or(old.as_ref())
+        .map_or(&table.place, |item| &item.place)
+        .clone();
+    let mut rules: Vec<AllowedHost> = Vec::new();
+    for text in table
+        .texts("allowed_outbound_hosts")
+        .into_iter()
+        .take(MAX_RULES + 1)
+    {
+        rules.extend(rule(text.text, &text.place, shared));
+    }
+    if let Some(old) = old {
+        let warning =
+            Diagnostic::warning("`allowed_http_hosts` is the old name of `allowed_outbound_hosts`");
+        let help = "write `allowed_outbound_hosts`, with `https://` in front of each host";
+        shared.findings.warning(
+            warning
+                .at(old.place.clone(), "read as both `http://` and `https://`")
+                .help(help),
+        );
+        for text in table
+            .texts("allowed_http_hosts")
+            .into_iter()
+            .take(MAX_RULES + 1)
+        {
+            rules.extend(old_rules(&text, shared));
+        }
+    }
+    if rules.len() > MAX_RULES {
+        let help = "write a wildcard or a range in place of single hosts";
+        shared.error(
+            format!("a component has at most {MAX_RULES} rules"),
+            &place,
+            "too many",
+            help,
+        );
+    }
+    AllowList::new(rules, place)
+}
+
+fn rule(text: &str, place: &Place, shared: &Shared<'_>) -> Option<AllowedHost> {
+    match AllowedHost::fill(text, |name| shared.value(name)) {
+        Ok(Filled::Rule(rule)) => {
+            if let Some(scheme) = rule.foreign_scheme() {
+                let message = format!(
+                    "`{rule}` is a rule for `{scheme}`, which this version of runner does not provide yet"
+                );
+                let warning = Diagnostic::warning(message).at(place.clone(), "this allows nothing");
+                shared
+                    .findings
+                    .warning(warning.help("leave it out, or write `http` or `https`"));
+            }
+            Some(rule.at(place.clone()))
+        }
+        Ok(Filled::Skipped { variable }) => {
+            let message = format!("a rule is left out because the variable `{variable}` is empty");
+            let warning = Diagnostic::warning(message).at(place.clone(), "this allows nothing");
+            shared
+                .findings
+                .warning(warning.help(format!("give `{variable}` a value to allow it")));
+            None
+        }
+        Err(error) => {
+            let label = "not a rule";
+            shared.error(error.to_string(), place, label, error.help());
+            None
+        }
+    }
+}
+
+/// `allowed_http_hosts` had hosts without a scheme, for both.
+fn old_rules(text: &Text<'_>, shared: &Shared<'_>) -> Vec<AllowedHost> {
+    if text.text.contains("://") || text.text == "insecure:allow-all" {
+        return rule(text.text, &text.place, shared).into_iter().collect();
+    }
+    let rules = ["http", "https"]
+        .map(|scheme| rule(&format!("{scheme}://{}", text.text), &text.place, shared));
+    rules.into_iter().flatten().collect()
+}
+
+fn read_build(table: Table<'_>, shared: &Shared<'_>) -> Option<Build> {
+    let command = table
+        .required("command", "command = \"make\"")
+        .map(|item| commands(&item));
+    let workdir = table.owned("workdir").unwrap_or_default();
+    let watch = table.strings("watch");
+    table.finish();
+    Some(Build {
+        command: command?,
+        workdir: shared.folder.join(workdir),
+        watch,
+    })
+}
+
+fn commands(item: &Item<'_>) -> Vec<String> {
+    if item.is_text() {
+        return item
+            .text()
+            .into_iter()
+            .map(|text| text.text.into())
+            .collect();
+    }
+    if !item.is_list() {
+        item.wrong::<()>("a command, or a list of commands");
+        return Vec::new();
+    }
+    item.list()
+        .iter()
+        .filter_map(Item::text)
+        .map(|text| text.text.into())
+        .collect()
+}
+
+/// A profile is checked; none is ever chosen here.
+fn check_profile(table: Table<'_>, shared: &Shared<'_>) {
+    if let Some(source) = table.item("source") {
+        Source::read(&source, &shared.folder);
+    }
+    environment(&table);
+    let dependencies: Vec<_> = table
+        .entries_of("dependencies")
+        .into_iter()
+        .map(|(_, item)| item)
+        .collect();
+    super::check_dependencies(&dependencies);
+    if let Some(build) = table.table("build") {
+        build.item("command").map(|item| commands(&item));
+        build.finish();
+    }
+    table.finish();
+}

@@ -1,0 +1,216 @@
+//! The `[trigger]` tables: routes, and what else would start a component.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::component::{self, Shared, unsupported};
+use crate::nearest::nearest;
+use crate::quote::shorten;
+use crate::raw::{Item, Table, Text, names};
+use crate::route::{Duplicate, Target, Trigger};
+use crate::{Component, ComponentId, Diagnostic, Executor, Reply, Route, RouteTable};
+
+/// As many as a manifest has room for.
+const MAX_ROUTES: usize = 10_000;
+
+/// What triggers refer to: the components, those that could not be read too.
+struct Names<'a, 'b> {
+    declared: BTreeSet<&'a str>,
+    components: &'b mut BTreeMap<ComponentId, Component>,
+    shared: &'b Shared<'b>,
+    inline: usize,
+}
+
+pub(super) fn read<'a>(
+    table: Table<'a>,
+    declared: &[(Text<'a>, Item<'a>)],
+    components: &mut BTreeMap<ComponentId, Component>,
+    shared: &Shared<'_>,
+) -> Option<RouteTable> {
+    let declared = declared.iter().map(|(name, _)| name.text).collect();
+    let mut names = Names {
+        declared,
+        components,
+        shared,
+        inline: 0,
+    };
+    let http = names.list(table.item("http"));
+    let routes: Vec<Route> = http.iter().filter_map(|item| names.route(item)).collect();
+    for (kind, item) in table.entries() {
+        if kind.text != "http" {
+            names
+                .list(Some(item))
+                .iter()
+                .for_each(|item| names.other(kind.text, item));
+        }
+    }
+    build(routes, shared)
+}
+
+impl<'a> Names<'a, '_> {
+    fn list(&self, item: Option<Item<'a>>) -> Vec<Item<'a>> {
+        let mut triggers = item.map(|item| item.list()).unwrap_or_default();
+        if let Some(item) = triggers.get(MAX_ROUTES) {
+            let error = Diagnostic::error(format!(
+                "a manifest has at most {MAX_ROUTES} triggers of a type"
+            ));
+            let help = "make one route with `/...` of many, or two applications";
+            self.shared
+                .findings
+                .error(error.at(item.place.clone(), "one too many").help(help));
+        }
+        triggers.truncate(MAX_ROUTES);
+        triggers
+    }
+
+    fn route(&mut self, item: &Item<'a>) -> Option<Route> {
+        let trigger = Trigger::read(item.table()?)?;
+        let reply = match &trigger.target {
+            Target::Component(item) => {
+                let id = self.component(item)?;
+                self.note_uses(&id, &trigger);
+                Reply::Component(id)
+            }
+            Target::Static(response) => {
+                self.check_static(&trigger);
+                Reply::Static(response.clone())
+            }
+        };
+        Some(trigger.into_route(reply))
+    }
+
+    /// What a trigger refers to, by name or as a table of its own.
+    fn component(&mut self, item: &Item<'a>) -> Option<ComponentId> {
+        if item.is_table() {
+            return self.inline(item);
+        }
+        let text = item.text()?;
+        if self.declared.contains(text.text) {
+            // One that is declared and is no name has its own error.
+            return text.text.parse().ok();
+        }
+        let error = Diagnostic::error(format!(
+            "there is no component `{}`",
+            shorten(text.text, 80)
+        ));
+        let mut error = error.at(text.place.clone(), "not defined");
+        if let Some(near) = nearest(text.text, self.declared.iter().copied()) {
+            error = error.help(format!("did you mean `{near}`?"));
+        }
+        let help = match self.declared.is_empty() {
+            true => format!(
+                "the manifest has no components; add `[component.{}]`",
+                shorten(text.text, 80)
+            ),
+            false => format!(
+                "the components are {}",
+                names(self.declared.iter().copied())
+            ),
+        };
+        self.shared.findings.error(error.help(help));
+        None
+    }
+
+    fn inline(&mut self, item: &Item<'a>) -> Option<ComponentId> {
+        let table = item.table()?;
+        let id = loop {
+            self.inline += 1;
+            let name = format!("inline-component{}", self.inline);
+            if !self.declared.contains(name.as_str()) {
+                break name
+                    .parse::<ComponentId>()
+                    .expect("letters, one dash and digits");
+            }
+        };
+        let component = component::read(id.clone(), table, self.shared)?;
+        self.components.insert(id.clone(), component);
+        Some(id)
+    }
+
+    fn note_uses(&mut self, id: &ComponentId, trigger: &Trigger<'_>) {
+        let Some(component) = self.components.get_mut(id) else {
+            return;
+        };
+        let executor = match trigger.executor {
+            Executor::Http => None,
+            Executor::Wagi { .. } => Some("executor.wagi"),
+            Executor::Cgi => Some("executor.cgi"),
+        };
+        if let (Some(what), Some(place)) = (executor, &trigger.executor_place) {
+            component
+                .unsupported
+                .push(unsupported(id, what, place.clone()));
+        }
+        if let Some(place) = &trigger.middleware {
+            component
+                .unsupported
+                .push(unsupported(id, "dependencies.middleware", place.clone()));
+        }
+    }
+
+    /// The host answers these itself: nothing that is for a component can be with them.
+    fn check_static(&self, trigger: &Trigger<'_>) {
+        let private = trigger.pattern.is_none().then_some(&trigger.place);
+        let strange = [
+            private,
+            trigger.executor_place.as_ref(),
+            trigger.middleware.as_ref(),
+        ];
+        for place in strange.into_iter().flatten() {
+            let error = Diagnostic::error(
+                "a `static_response` has a public route and nothing for a component",
+            );
+            let help = "leave this out, or name a `component`";
+            self.shared.findings.error(
+                error
+                    .at(place.clone(), "there is no component here")
+                    .help(help),
+            );
+        }
+    }
+
+    /// A trigger of another type: its components are known, and do not start.
+    fn other(&mut self, kind: &str, item: &Item<'a>) {
+        let Some(table) = item.table() else { return };
+        let what = format!("trigger.{}", shorten(kind, 40));
+        let mut wanted: Vec<Item<'a>> = table.item("component").into_iter().collect();
+        for (_, items) in table.entries_of("components") {
+            match items.is_list() {
+                true => wanted.extend(items.list()),
+                false => wanted.push(items),
+            }
+        }
+        for item in wanted {
+            let Some(id) = self.component(&item) else {
+                continue;
+            };
+            if let Some(component) = self.components.get_mut(&id) {
+                component
+                    .unsupported
+                    .push(unsupported(&id, &what, table.place.clone()));
+            }
+        }
+    }
+}
+
+fn build(routes: Vec<Route>, shared: &Shared<'_>) -> Option<RouteTable> {
+    // The table takes the routes, also when it fails.
+    let places: Vec<_> = routes.iter().map(|route| route.place.clone()).collect();
+    match RouteTable::new(routes) {
+        Ok(table) => Some(table),
+        Err(duplicates) => {
+            for Duplicate { first, second } in duplicates {
+                let (first, second) = (&places[first], &places[second]);
+                let error = Diagnostic::error(format!(
+                    "the route `{}` is there twice",
+                    second.text().trim_matches('"')
+                ));
+                let note = format!("the first is at {first:?}: {}", shorten(first.text(), 80));
+                let help = "remove one, or give each a `host` of its own";
+                shared
+                    .findings
+                    .error(error.at(second.clone(), "the second").note(note).help(help));
+            }
+            None
+        }
+    }
+}
