@@ -3,7 +3,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use runner_manifest::{BadDestination, ComponentId, Destination, Diagnostic, Host, Miss, Place};
+use runner_manifest::{
+    AllowedHost, BadDestination, ComponentId, Destination, Diagnostic, Host, Miss, Place,
+};
 
 use crate::{Grants, Permit};
 
@@ -46,13 +48,18 @@ impl Denied {
     }
 
     pub(crate) fn by_name(grants: &Grants, to: &Destination, nearest: Option<Miss<'_>>) -> Denied {
-        let (place, label) = match &nearest {
-            Some(miss) => (miss.rule.place().or_else(|| place(grants)), miss.label()),
-            None => (place(grants), NOTHING_COVERS.to_owned()),
+        let list = || grants.allow.place().or(grants.place.as_ref());
+        let (place, label) = match nearest {
+            Some(miss) => (miss.rule.place().or_else(list), miss.label().to_string()),
+            None if grants.allow.rules().is_empty() => {
+                let header = grants.place.as_ref().or(grants.allow.place());
+                (header, NOTHING_COVERS.to_owned())
+            }
+            None => (list(), "no rule here covers it".to_owned()),
         };
         let help = allow(&grants.component, &[to.to_string()]);
         Denied::new(grants, to.to_string(), |diagnostic| {
-            at(diagnostic, place, &label).help(help)
+            at(diagnostic, place, label).help(help)
         })
     }
 
@@ -69,12 +76,9 @@ impl Denied {
             Host::Name(name) => resolved(name, found),
             Host::Ip(_) => "this rule does not write out the address, which is not public".into(),
         };
-        let place = permit
-            .rule()
-            .and_then(|rule| rule.place())
-            .or_else(|| place(grants));
+        let place = permit.rule().and_then(AllowedHost::place);
         Denied::new(grants, origin.to_string(), |diagnostic| {
-            let diagnostic = at(diagnostic, place, &label);
+            let diagnostic = at(diagnostic, place.or(grants.place.as_ref()), label);
             if rules.is_empty() {
                 return diagnostic;
             }
@@ -105,16 +109,11 @@ impl fmt::Display for Denied {
 
 impl std::error::Error for Denied {}
 
-/// The list, or the component's header when it has none.
-fn place(grants: &Grants) -> Option<&Place> {
-    grants.allow.place().or(grants.place.as_ref())
-}
-
-fn at(diagnostic: Diagnostic, place: Option<&Place>, label: &str) -> Diagnostic {
-    match place {
-        Some(place) => diagnostic.at(place.clone(), label),
-        None => diagnostic,
-    }
+/// The words stay also where a list that no file holds has no place to mark.
+fn at(mut diagnostic: Diagnostic, place: Option<&Place>, label: String) -> Diagnostic {
+    diagnostic.place = place.cloned();
+    diagnostic.label = label;
+    diagnostic
 }
 
 fn allow(component: &ComponentId, rules: &[String]) -> String {
@@ -156,4 +155,122 @@ fn resolved(name: &str, found: &[IpAddr]) -> String {
         n => format!(" and {} more", n - 1),
     };
     format!("`{name}` resolved to {first}{more}, not public: a name alone does not open it")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use runner_manifest::AllowList;
+
+    use super::*;
+    use crate::{Permitted, permit};
+
+    fn grants(rules: &[&str]) -> Arc<Grants> {
+        Arc::new(Grants {
+            component: "thief".parse().unwrap(),
+            allow: AllowList::parse(rules.iter().copied()).unwrap(),
+            place: None,
+            generation: 1,
+        })
+    }
+
+    fn denied(rules: &[&str], url: &str) -> Denied {
+        let grants = grants(rules);
+        match Destination::from_url(url) {
+            Ok(to) => permit(&grants, &to).unwrap_err(),
+            Err(bad) => Denied::bad(&grants, &bad),
+        }
+    }
+
+    fn granted(rule: &str, url: &str) -> Permit {
+        let to = Destination::from_url(url).unwrap();
+        match permit(&grants(&[rule]), &to) {
+            Ok(Permitted::Remote(permit)) => permit,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_help_is_the_rule_that_allows_exactly_this() {
+        for (url, rule) in [
+            ("http://127.0.0.1:9100/collect?x", "http://127.0.0.1:9100"),
+            ("https://API.example.com.", "https://api.example.com"),
+            (
+                "https://api.example.com:8443",
+                "https://api.example.com:8443",
+            ),
+            ("http://[::1]:9100", "'http://[::1]:9100'"),
+            ("http://localhost:9100", "http://localhost:9100"),
+            ("/own/path", "http://self"),
+            ("http://self/own", "http://self"),
+            ("http://cart.spin.internal/", "http://cart.spin.internal"),
+        ] {
+            let denied = denied(&[], url);
+            let url = rule.trim_matches('\'');
+            let text = format!(
+                "denied: thief may not connect to {url}\nhelp: to allow exactly this, run\n      \
+                 runner allow thief {rule}"
+            );
+            assert_eq!(denied.to_string(), text);
+            assert_eq!(denied.destination(), url);
+            let to = Destination::from_url(url).unwrap();
+            permit(&grants(&[url]), &to).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_label_says_why_the_nearest_rule_missed() {
+        for (rules, label) in [
+            (&[][..], NOTHING_COVERS),
+            (
+                &["http://127.0.0.1:9101"],
+                "the port is 9100, this rule allows 9101",
+            ),
+        ] {
+            let denied = denied(rules, "http://127.0.0.1:9100");
+            assert_eq!(denied.diagnostic().label, label);
+        }
+    }
+
+    #[test]
+    fn what_is_no_destination_has_no_rule_and_shows_no_password() {
+        let denied = denied(
+            &["https://allowed.com"],
+            "https://allowed.com:secret@evil.com/",
+        );
+        let text = denied.to_string();
+        assert!(
+            text.starts_with("denied: thief may not connect to https://***@evil.com\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nhelp: no rule can allow this: "), "{text}");
+        assert!(
+            !text.contains("secret") && !text.contains("runner allow"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_address_is_opened_by_a_rule_that_the_grammar_accepts() {
+        let found = ["127.0.0.1", "::1", "::ffff:10.0.0.5"].map(|ip| ip.parse().unwrap());
+        for (url, port) in [("http://a.test:9001", ":9001"), ("https://a.test", "")] {
+            let scheme = url.split(':').next().unwrap();
+            let denied = Denied::at_address(&granted(url, url), &found);
+            let rules = [
+                format!("{scheme}://127.0.0.1/32{port}"),
+                format!("{scheme}://[::1]/128{port}"),
+                format!("{scheme}://10.0.0.5/32{port}"),
+            ];
+            AllowList::parse(rules.iter().map(String::as_str)).unwrap();
+            let [one, two, three] = rules;
+            let text = format!(
+                "denied: thief may not connect to {url}\nhelp: to allow exactly this, run\n      \
+                 runner allow thief {one}\n      runner allow thief '{two}'\n      runner allow thief {three}"
+            );
+            assert_eq!(denied.to_string(), text);
+            let label = "`a.test` resolved to 127.0.0.1 and 2 more, not public: a name alone does not open it";
+            assert_eq!(denied.diagnostic().label, label);
+        }
+    }
 }

@@ -86,3 +86,165 @@ impl Permit {
         may_dial(address, &self.opens)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    enum Says {
+        Allow,
+        Deny,
+        /// It is not even a destination.
+        Bad,
+    }
+    use Says::{Allow, Bad, Deny};
+
+    fn grants(rules: &[&str]) -> Arc<Grants> {
+        Arc::new(Grants {
+            component: "shop".parse().unwrap(),
+            allow: AllowList::parse(rules.iter().copied()).unwrap(),
+            place: None,
+            generation: 1,
+        })
+    }
+
+    fn says(rules: &[&str], scheme: &str, authority: &str) -> Says {
+        match Destination::from_guest(scheme, authority) {
+            Err(_) => Bad,
+            Ok(to) => match permit(&grants(rules), &to) {
+                Ok(_) => Allow,
+                Err(_) => Deny,
+            },
+        }
+    }
+
+    #[test]
+    fn c1_to_c16_and_c46_to_c50_by_name() {
+        let rules = [
+            "https://allowed.com",
+            "http://*.ok.test:8080",
+            "http://127.0.0.1:9001",
+        ];
+        for (scheme, authority, expected) in [
+            ("https", "allowed.com@evil.com", Bad),         // C1
+            ("https", "allowed.com:443@evil.com", Bad),     // C2
+            ("https", "user@evil.com:80@allowed.com", Bad), // C3
+            ("https", "allowed.com.evil.com", Deny),        // C4
+            ("https", "evilallowed.com", Deny),             // C5
+            ("http", "evilok.test:8080", Deny),             // C5
+            ("http", "ok.test:8080", Deny),                 // C6
+            ("http", "a.b.ok.test:8080", Allow),            // C7
+            ("https", "allowed.com.", Allow),               // C8
+            ("https", "allowed.com..", Bad),                // C9
+            ("https", "a..ok.test", Bad),                   // C9
+            ("https", ".allowed.com", Bad),                 // C9
+            ("HTTPS", "ALLOWED.COM", Allow),                // C10
+            ("http", "127.1:9002", Bad),                    // C11
+            ("http", "2130706433", Bad),                    // C11
+            ("http", "0x7f000001", Bad),                    // C11
+            ("http", "0177.0.0.1", Bad),                    // C11
+            ("http", "127.0.0.1.", Bad),                    // C11
+            ("http", "0", Bad),                             // C11
+            ("http", "[::ffff:127.0.0.1]:9001", Bad),       // C12
+            ("http", "[::ffff:7f00:1]:9001", Bad),          // C12
+            ("http", "[fe80::1%25eth0]", Bad),              // C14
+            ("http", "[fe80::1%eth0]", Bad),                // C14
+            ("http", "[v1.fe80]", Bad),                     // C14
+            ("http", "[::]", Bad),                          // C15
+            ("http", "0.0.0.0:9001", Deny),                 // C15
+            ("http", "127.0.0.1:9001", Allow),
+            ("http", "127.0.0.1:9002", Deny),
+            ("https", "\u{430}llowed.com", Bad),    // C46
+            ("https", "allowed\u{3002}com", Bad),   // C46
+            ("https", "xn--allowed-q1a.com", Deny), // C46
+            ("https", "allowed%2ecom", Bad),        // C47
+            ("https", "%61llowed.com", Bad),        // C47
+            ("https", "allowed.com:", Allow),       // C48
+            ("https", "allowed.com:00443", Allow),  // C48
+            ("https", "allowed.com:0", Bad),        // C48
+            ("https", "allowed.com:+443", Bad),     // C48
+            ("https", "allowed.com: 443", Bad),     // C48
+            ("https", "allowed.com:443:80", Bad),   // C48
+            ("https", "allowed.com:65536", Bad),    // C48
+            ("http", "allowed.com", Deny),          // C49
+            ("http", "allowed.com:443", Deny),      // C49
+            ("ws", "allowed.com", Bad),             // C49
+            ("ftp", "allowed.com", Bad),            // C49
+            ("", "allowed.com", Bad),               // C49
+            ("http", "localhost:9001", Deny),       // C50
+            ("http", "x.localhost:9001", Deny),     // C50
+        ] {
+            assert_eq!(
+                says(&rules, scheme, authority),
+                expected,
+                "{scheme}://{authority}"
+            );
+        }
+    }
+
+    #[test]
+    fn c13_c15_c16_the_widest_rule_covers_nothing_private() {
+        for authority in [
+            "127.0.0.1",
+            "10.0.0.5",
+            "[::1]",
+            "localhost",
+            "169.254.169.254",
+            "[fd00:ec2::254]",
+            "100.100.100.200",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "[::]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+        ] {
+            assert_ne!(says(&["*://*:*"], "http", authority), Allow, "{authority}");
+        }
+        assert_eq!(says(&["*://*:*"], "http", "192.0.43.8"), Allow);
+        assert_eq!(
+            says(&["http://169.254.169.254"], "http", "169.254.169.254"),
+            Allow
+        );
+    }
+
+    #[test]
+    fn c34_nothing_granted_is_nothing_permitted() {
+        for to in [
+            "/",
+            "http://self",
+            "http://cart.spin.internal",
+            "https://example.com",
+        ] {
+            let to = Destination::from_url(to).unwrap();
+            permit(&grants(&[]), &to).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_permit_covers_global_addresses_and_those_its_rules_write_out() {
+        let rules = [
+            "http://a.test:9001",
+            "http://127.0.0.0/30:9001",
+            "http://10.0.0.5:80",
+        ];
+        let to = Destination::from_url("http://a.test:9001").unwrap();
+        let Ok(Permitted::Remote(permit)) = permit(&grants(&rules), &to) else {
+            panic!("it is granted");
+        };
+        for (address, covered) in [
+            ("192.0.43.8", true),
+            ("127.0.0.1", true),
+            ("127.0.0.4", false), // outside of the range
+            ("10.0.0.5", false),  // another port's rule
+            ("::1", false),
+        ] {
+            assert_eq!(
+                permit.covers(address.parse().unwrap()),
+                covered,
+                "{address}"
+            );
+        }
+    }
+}

@@ -29,10 +29,13 @@ impl Resolver {
     /// Reads the system's configuration once when `servers` is empty. A machine without one can still serve what
     /// needs no lookup, so that only fails the lookups.
     pub(crate) fn new(servers: &[SocketAddr]) -> Resolver {
+        Resolver::of(settings(servers))
+    }
+
+    fn of(settings: Result<(Vec<NameServerConfig>, ResolverOpts), NetError>) -> Resolver {
+        let dns = settings.and_then(|(servers, options)| build(servers, options));
         Resolver {
-            dns: settings(servers)
-                .and_then(|(servers, options)| build(servers, options))
-                .map_err(|error| format!("no DNS server is known: {error}")),
+            dns: dns.map_err(|error| format!("no DNS server is known: {error}")),
         }
     }
 
@@ -131,5 +134,29 @@ fn failure(name: &str, error: NetError) -> Error {
         name,
         rcode,
         source: error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_machine_without_dns_servers_fails_the_lookup_alone() {
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let resolver = Resolver::of(Err(missing.into()));
+        let error = resolver.lookup("a.test").await.unwrap_err();
+        let text =
+            "`a.test` could not be resolved: no DNS server is known: io error: entity not found";
+        assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
+    fn c50_what_the_system_adds_to_names_stays_behind() {
+        let text = "search evil.test\ndomain evil.test\noptions ndots:5\nnameserver 127.0.0.1\n";
+        let (config, options) = system_conf::parse_resolv_conf(text).unwrap();
+        let dns = build(config.name_servers, options).unwrap();
+        assert_eq!(dns.options().ndots, 0);
+        assert_eq!(dns.options().use_hosts_file, ResolveHosts::Never);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{HeaderName, HeaderValue, Request, Response, Version};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -68,7 +68,14 @@ async fn upstream(authority: &Authority, dropped: Signal) -> Upstream {
                     endless: request.uri().path() == "/endless",
                     dropped: dropped.clone(),
                 };
-                std::future::ready(Ok::<_, Infallible>(Response::new(answer)))
+                let mut response = Response::new(answer);
+                for n in 0..fields(request.uri().path()) {
+                    let name = format!("x-{n}").parse::<HeaderName>().unwrap();
+                    response
+                        .headers_mut()
+                        .insert(name, HeaderValue::from_static("1"));
+                }
+                std::future::ready(Ok::<_, Infallible>(response))
             });
             let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                 .serve_connection(TokioIo::new(stream), answer)
@@ -76,6 +83,11 @@ async fn upstream(authority: &Authority, dropped: Signal) -> Upstream {
         }
     })
     .await
+}
+
+/// How many fields the path asks for, beside the `date` that hyper adds.
+fn fields(path: &str) -> usize {
+    path.trim_start_matches('/').parse().unwrap_or(0)
 }
 
 struct Scene {
@@ -171,5 +183,17 @@ impl Body for Never {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn c43_a_head_has_at_most_100_fields_here_too() {
+    let scene = scene().await;
+    let grants = grants("shop", 1, &[&scene.url, &scene.rule]);
+    let result = send(&scene.door, &grants, &scene.url, get("/99")).await;
+    assert_eq!(text(result.unwrap()).await, "hello");
+    for path in ["/100", "/10000"] {
+        let result = send(&scene.door, &grants, &scene.url, get(path)).await;
+        assert!(result.is_err(), "{path}");
     }
 }

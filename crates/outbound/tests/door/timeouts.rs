@@ -1,15 +1,22 @@
 //! Every wait has an end. Time stands still and jumps once the upstream is where the row wants it.
 
+use std::pin::Pin;
 use std::sync::Mutex;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Frame;
 use http_body_util::BodyExt;
-use runner_outbound::{Error, Options, Outbound, Timeouts};
+use runner_outbound::{Body, BoxError, Error, Options, Outbound, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
+use tokio::time::Interval;
 
 use crate::support::{
-    Dns, HELLO, Upstream, door, door_with, fetch, get, grants, read_head, refusal, remote, text,
+    Dns, HELLO, Upstream, door, door_with, fetch, get, grants, read_head, refusal, remote, send,
+    text,
 };
 
 fn plain() -> Outbound {
@@ -103,6 +110,67 @@ async fn c43_endless_interim_responses_are_no_answer() {
     };
     let permit = remote(&grants("shop", 1, &[&url]), &url);
     let result = plain().send(permit, get("/"), wish).await;
+    assert_eq!(refusal(result), "no response in time");
+}
+
+/// One byte every twenty seconds, `left` times; after that an end, or silence for ever.
+struct Drip {
+    pace: Interval,
+    left: usize,
+    ends: bool,
+}
+
+impl Drip {
+    fn new(left: usize, ends: bool) -> Drip {
+        let pace = tokio::time::interval(Duration::from_secs(20));
+        Drip { pace, left, ends }
+    }
+}
+
+impl http_body::Body for Drip {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.left == 0 {
+            return if self.ends {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            };
+        }
+        ready!(self.pace.poll_tick(cx));
+        self.left -= 1;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b".")))))
+    }
+}
+
+async fn upload(drip: Drip) -> Result<Response<Body>, Error> {
+    let upstream = Upstream::start("127.0.0.1", |mut stream, _| async move {
+        read_head(&mut stream).await;
+        // The last chunk of a body ends like a head does.
+        if read_head(&mut stream).await.is_some() {
+            stream.write_all(HELLO.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let url = format!("http://{}", upstream.address);
+    let request = Request::post("/").body(drip).unwrap();
+    send(&plain(), &grants("shop", 1, &[&url]), &url, request).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_upload_is_not_a_silent_upstream() {
+    let response = upload(Drip::new(6, true)).await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_stops_ends_in_time() {
+    let result = upload(Drip::new(6, false)).await;
     assert_eq!(refusal(result), "no response in time");
 }
 
