@@ -18,7 +18,7 @@ type_it() { printf '\n$ %s\n' "$*"; }
 
 # The runner to show: $RUNNER, one that is built already, or one built now.
 runner() {
-  if [ -n "${RUNNER:-}" ]; then return; fi
+  if [ -n "${RUNNER:-}" ]; then RUNNER=$(realpath "$RUNNER"); return; fi
   (cd "$root" && cargo build --quiet --package runner)
   RUNNER=${CARGO_TARGET_DIR:-$root/target}/debug/runner
 }
@@ -91,7 +91,7 @@ ask() {
 
 # Whether attempt on target $1 of the last body had outcome $2.
 outcome() {
-  printf '%s' "$body" | tr '{' '\n' | grep -F -- "\"$1\"" | grep -qF -- "\"outcome\":\"$2\"" ||
+  printf '%s' "$body" | tr '\n{' ' \n' | grep -F -- "\"$1\"" | grep -qF -- "\"outcome\": \"$2\"" ||
     fail "expected \`$1\` to be \`$2\`, got: $body"
   say "  ok: $1: $2"
 }
