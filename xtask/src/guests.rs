@@ -16,7 +16,7 @@ use lock::{Entry, Lock};
 const LOCK: &str = "tests/guests/guests.lock";
 
 /// What every new app starts from: built as a proof, its `.wasm` is not kept.
-const TEMPLATES: &[&str] = &[];
+const TEMPLATES: &[&str] = &["templates/http-rust"];
 
 /// One guest.
 struct Guest {
@@ -49,6 +49,8 @@ const GUESTS: &[Guest] = &[
     demo("upstream", "demo/guests/upstream"),
     story("probe", "tests/guests/probe", COMPONENT),
     story("probe3", "tests/guests/probe3", COMPONENT),
+    story("variables", "tests/guests/variables", COMPONENT),
+    story("preview1", "tests/guests/preview1", MODULE),
     broken("both-handlers"),
     broken("core-module"),
     broken("exports-nothing"),
@@ -139,8 +141,8 @@ impl Guest {
 /// Returns a table of what was built.
 pub fn build(root: &Path, out: Option<&Path>) -> Result<String> {
     let compiler = Compiler::find()?;
-    for (workspace, target) in cargo_builds() {
-        compiler.build(root, workspace, target)?;
+    for ((workspace, target), packages) in cargo_builds() {
+        compiler.build(root, workspace, target, &packages)?;
     }
     if let Some(out) = out {
         fs::create_dir_all(out).with_context(|| format!("cannot create `{}`", out.display()))?;
@@ -165,21 +167,26 @@ pub fn build(root: &Path, out: Option<&Path>) -> Result<String> {
     Ok(lock.summary())
 }
 
-/// Each workspace once for each of its targets, then the templates.
-fn cargo_builds() -> Vec<(&'static str, &'static str)> {
+/// Each workspace once for each of its targets, with all packages it has for that target.
+fn cargo_builds() -> BTreeMap<(&'static str, &'static str), Vec<&'static str>> {
     let mut builds = BTreeMap::new();
     for guest in GUESTS {
         if let Maker::Cargo {
             workspace, target, ..
         } = guest.made_by
         {
-            builds.insert((workspace, target), ());
+            builds
+                .entry((workspace, target))
+                .or_insert_with(Vec::new)
+                .push(guest.name);
         }
     }
+    builds.extend(
+        TEMPLATES
+            .iter()
+            .map(|&template| ((template, COMPONENT), Vec::new())),
+    );
     builds
-        .into_keys()
-        .chain(TEMPLATES.iter().map(|&template| (template, COMPONENT)))
-        .collect()
 }
 
 /// Compares sources and `.wasm` files with the committed hashes. Returns a line for each difference.

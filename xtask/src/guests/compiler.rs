@@ -28,8 +28,14 @@ impl Compiler {
         Ok(compiler)
     }
 
-    /// Builds `folder`, a workspace or a package, for `target`.
-    pub(super) fn build(&self, root: &Path, folder: &str, target: &str) -> Result<()> {
+    /// Builds `packages` of the workspace in `folder`, or the one package there.
+    pub(super) fn build(
+        &self,
+        root: &Path,
+        folder: &str,
+        target: &str,
+        packages: &[&str],
+    ) -> Result<()> {
         self.require(target)?;
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(&cargo)
@@ -42,7 +48,11 @@ impl Compiler {
                 "--target-dir",
             ])
             .arg(root.join(TARGET_FOLDER))
-            .args(packages(target))
+            .args(
+                packages
+                    .iter()
+                    .map(|package| format!("--package={package}")),
+            )
             .current_dir(root.join(folder))
             .env("RUSTC", &self.rustc)
             .env("CARGO_ENCODED_RUSTFLAGS", flags(root)?)
@@ -97,14 +107,6 @@ pub(super) fn artifact(root: &Path, target: &str, name: &str) -> Result<Vec<u8>>
             .join(name)
             .with_extension("wasm"),
     )
-}
-
-/// A module for wasip1 is one guest of its workspace; all others are components.
-fn packages(target: &str) -> &'static [&'static str] {
-    match target {
-        super::MODULE => &["--package", "preview1"],
-        _ => &[],
-    }
 }
 
 /// No path of the machine that built a guest stays in it.
