@@ -215,7 +215,7 @@ mod tests {
             "destination": "http://127.0.0.1:9100",
             "message": "thief may not connect to http://127.0.0.1:9100",
             "place": null,
-            "label": "",
+            "label": denied.diagnostic().label,
             "notes": [],
             "help": ["to allow exactly this, run\nrunner allow thief http://127.0.0.1:9100"],
             "rule": null,
