@@ -6,10 +6,12 @@ use annotate_snippets as snippets;
 use snippets::{AnnotationKind, Renderer, Snippet};
 
 use crate::Place;
-use crate::quote::{escape, escape_line};
+use crate::quote::{escape, escape_line, shorten};
 
 /// What a terminal shows of one line beside the line number.
 const QUOTED_WIDTH: usize = 100;
+/// Of any message, note or help; the file's own words may be in it.
+const MAX_TEXT: usize = 500;
 /// Beyond this many, a list of errors helps nobody.
 const MAX_SHOWN: usize = 50;
 
@@ -122,13 +124,13 @@ impl fmt::Display for Diagnostic {
             write!(f, "\n{gutter} |")?;
         }
         for note in &self.notes {
-            write!(f, "\n{gutter} = {}", escape(note))?;
+            write!(f, "\n{gutter} = {}", shown(note))?;
         }
         for help in &self.help {
             let mut lines = help.lines();
-            write!(f, "\nhelp: {}", escape(lines.next().unwrap_or_default()))?;
+            write!(f, "\nhelp: {}", shown(lines.next().unwrap_or_default()))?;
             for line in lines {
-                write!(f, "\n      {}", escape(line))?;
+                write!(f, "\n      {}", shown(line))?;
             }
         }
         Ok(())
@@ -139,14 +141,14 @@ impl Diagnostic {
     /// The title, and the marked line when there is one.
     fn head(&self) -> String {
         let Some(place) = &self.place else {
-            return format!("{}: {}", self.level, escape(&self.message));
+            return format!("{}: {}", self.level, shown(&self.message));
         };
         let name = self.level.to_string();
         let title = snippets::Level::ERROR
             .with_name(name.as_str())
-            .primary_title(escape(&self.message));
+            .primary_title(shown(&self.message));
         let (line, span) = escape_line(place.line_text(), place.within_line(), QUOTED_WIDTH);
-        let label = escape(&self.label);
+        let label = shown(&self.label);
         let mark = AnnotationKind::Primary.span(span);
         let mark = if label.is_empty() {
             mark
@@ -179,6 +181,10 @@ impl Diagnostic {
             .map_or(1, |place| place.line().to_string().len());
         " ".repeat(width)
     }
+}
+
+fn shown(text: &str) -> String {
+    escape(&shorten(text, MAX_TEXT))
 }
 
 impl fmt::Display for Error {

@@ -15,7 +15,7 @@ use crate::quote::shorten;
 use crate::{Diagnostic, Place};
 
 /// More mistakes than anybody reads; it bounds what is kept of a hostile file.
-const MAX_MISTAKES: usize = 1000;
+const MAX_MISTAKES: usize = 200;
 /// What an error shows of the file's own words.
 const MAX_SHOWN: usize = 80;
 
@@ -362,7 +362,7 @@ pub(crate) fn names<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     let mut listed: Vec<String> = names
         .by_ref()
         .take(MAX_NAMES)
-        .map(|name| format!("`{name}`"))
+        .map(|name| format!("`{}`", shorten(name, MAX_SHOWN)))
         .collect();
     let more = names.count();
     if more > 0 {

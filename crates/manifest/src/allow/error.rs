@@ -75,6 +75,10 @@ impl RuleError {
         }
     }
 
+    pub(crate) fn into_why(self) -> Why {
+        self.why
+    }
+
     /// What to write instead.
     pub fn help(&self) -> &str {
         &self.help

@@ -53,7 +53,8 @@ impl AllowedHost {
             .map(|port| fill(port, digits, &value))
             .transpose()
             .map_err(error)?;
-        let filled = AllowedHost::of(rule, &host, port.as_deref(), &split)?;
+        let filled = AllowedHost::of(rule, &host, port.as_deref(), &split)
+            .map_err(|bad| RuleError::new(rule, veiled(&split, bad)))?;
         match split
             .host
             .contains("{{")
@@ -125,6 +126,23 @@ fn widens(split: &Split<'_>, filled: &AllowedHost) -> Option<&'static str> {
             Some("an address that is not public")
         }
         _ => None,
+    }
+}
+
+/// An error that does not show what was filled in.
+fn veiled(split: &Split<'_>, bad: RuleError) -> Why {
+    let value = |text: &str, what: &str| Why::Value {
+        variable: first_variable(text),
+        what: what.into(),
+    };
+    match bad.into_why() {
+        Why::Host(_) | Why::Component(_) if split.host.contains("{{") => {
+            value(split.host, "no host")
+        }
+        Why::Port(_) if split.port.is_some_and(|port| port.contains("{{")) => {
+            value(split.port.unwrap_or_default(), "no port")
+        }
+        why => why,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{ComponentId, Destination, Host, Origin, Place, Scheme};
 pub(super) const MAX_RULE: usize = 512;
 
 /// One rule of `allowed_outbound_hosts`; `Display` is the user's own text.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AllowedHost {
     text: Box<str>,
     host_text: Box<str>,
@@ -259,11 +259,8 @@ impl HostPattern {
         if text.contains(['{', '}', ',']) {
             return Err(Why::List);
         }
-        match text {
-            "*" => return Ok(HostPattern::Any),
-            "self" | "self.alt" => return Ok(HostPattern::Own),
-            "*.spin.internal" => return Ok(HostPattern::AnyComponent),
-            _ => {}
+        if text == "*" {
+            return Ok(HostPattern::Any);
         }
         let (below, base) = text
             .strip_prefix("*.")
@@ -274,17 +271,33 @@ impl HostPattern {
         match base.parse::<Host>().map_err(Why::Host)? {
             Host::Ip(_) if below => Err(Why::Wildcard),
             Host::Ip(ip) => Ok(HostPattern::Net(ip.into())),
-            Host::Name(name) if below => Ok(HostPattern::Below(format!(".{name}").into())),
-            Host::Name(name) => match name.strip_suffix(INTERNAL) {
-                Some(id) => id
-                    .parse()
-                    .map(HostPattern::Component)
-                    .map_err(Why::Component),
-                None if &*name == "spin.internal" => {
-                    Err(Why::Component(crate::BadComponentId::Empty))
-                }
-                None => Ok(HostPattern::Name(name)),
-            },
+            Host::Name(name) if below => HostPattern::below(&name),
+            Host::Name(name) => HostPattern::name(name),
+        }
+    }
+
+    fn below(name: &str) -> Result<HostPattern, Why> {
+        if name == &INTERNAL[1..] {
+            return Ok(HostPattern::AnyComponent);
+        }
+        // A component has no names below its own.
+        if name.ends_with(INTERNAL) {
+            return Err(Why::Wildcard);
+        }
+        Ok(HostPattern::Below(format!(".{name}").into()))
+    }
+
+    fn name(name: Box<str>) -> Result<HostPattern, Why> {
+        if matches!(&*name, "self" | "self.alt") {
+            return Ok(HostPattern::Own);
+        }
+        match name.strip_suffix(INTERNAL) {
+            Some(id) => id
+                .parse()
+                .map(HostPattern::Component)
+                .map_err(Why::Component),
+            None if *name == INTERNAL[1..] => Err(Why::Component(crate::BadComponentId::Empty)),
+            None => Ok(HostPattern::Name(name)),
         }
     }
 
@@ -366,6 +379,13 @@ fn usual_port(scheme: &str) -> Option<u16> {
         "redis" => Some(6379),
         "mqtt" => Some(1883),
         _ => None,
+    }
+}
+
+// What a variable put into it stays out of logs.
+impl fmt::Debug for AllowedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AllowedHost({})", self.text)
     }
 }
 

@@ -274,6 +274,13 @@ fn a_rule_covers_what_it_says_and_nothing_else() {
             "/x",
             "Host: the host is `self`, this rule allows `b.spin.internal`",
         ),
+        ("c21", "http://SELF", "/x", "by http://SELF"),
+        (
+            "chain",
+            "http://*.Spin.internal",
+            "http://b.spin.internal",
+            "by http://*.Spin.internal",
+        ),
         (
             "chain",
             "http://b.spin.internal",
@@ -502,6 +509,7 @@ fn c37_a_typo_is_an_error_with_a_fix() {
             "has a port or a scheme that the application itself does not have",
             inside,
         ),
+        ("https://*.b.spin.internal", star, hosts),
         (
             "http://a_b.spin.internal",
             "names no component: a component's name has lower-case letters, digits and dashes, not `_`",
@@ -636,7 +644,14 @@ fn c36_a_variable_fills_labels_or_the_port_and_nothing_else() {
         (
             "https://a.com:{{v}}",
             "0",
-            "`https://a.com:{{v}}` has a port that is no port: `0`".into(),
+            wrong("https://a.com:{{v}}", "no port"),
+        ),
+        (host, "xn--99999999.com", wrong(host, "no host")),
+        (host, "0177.0.0.1", wrong(host, "no host")),
+        (
+            "http://{{v}}.spin.internal",
+            "a_b",
+            wrong("http://{{v}}.spin.internal", "no host"),
         ),
         (
             "https://{{w}}",

@@ -107,7 +107,7 @@ outbound_concurrency = 2
 
     let cart = &manifest.components["cart"];
     assert_eq!(cart.place.text(), "[component.cart]");
-    assert_eq!(cart.allow.place().map(|place| place.line()), Some(40));
+    assert_eq!(cart.allow.place().map(|place| place.line()), Some(42));
     assert_eq!(
         cart.allow.rules()[0].place().map(|place| place.text()),
         Some("\"https://api.example.com\"")
@@ -122,7 +122,10 @@ outbound_concurrency = 2
     assert_eq!(cart.environment["LOG"], "{{ not a template }}");
     let values: Vec<&str> = cart.variables.values().map(Value::expose).collect();
     assert_eq!(values, ["Bearer s3cret", "hello, hello!"]);
-    assert!(!format!("{manifest:?}").contains("s3cret"));
+    assert!(
+        !format!("{manifest:?}").contains("s3cret"),
+        "a value is not in any Debug"
+    );
     let assets = FileMount::Directory {
         source: "app/assets".into(),
         destination: "/assets".into(),
@@ -260,17 +263,17 @@ allowed_outbound_hosts = ["https://{{ host }}", "https://b.com", "redis://c.com"
     assert_eq!(
         warnings(&manifest),
         "warning: a rule is left out because the variable `host` is empty
-  --> app/spin-like.toml:11:27
+  --> app/spin-like.toml:12:27
    |
-11 | allowed_outbound_hosts = [\"https://{{ host }}\", \"https://b.com\", \"redis://c.com\"]
+12 | allowed_outbound_hosts = [\"https://{{ host }}\", \"https://b.com\", \"redis://c.com\"]
    |                           ^^^^^^^^^^^^^^^^^^^^ this allows nothing
    |
 help: give `host` a value to allow it
 
 warning: `redis://c.com` is a rule for `redis`, which this version of runner does not provide yet
-  --> app/spin-like.toml:11:66
+  --> app/spin-like.toml:12:66
    |
-11 | allowed_outbound_hosts = [\"https://{{ host }}\", \"https://b.com\", \"redis://c.com\"]
+12 | allowed_outbound_hosts = [\"https://{{ host }}\", \"https://b.com\", \"redis://c.com\"]
    |                                                                  ^^^^^^^^^^^^^^^ this allows nothing
    |
 help: leave it out, or write `http` or `https`"

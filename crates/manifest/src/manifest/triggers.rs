@@ -12,6 +12,9 @@ use crate::{Component, ComponentId, Diagnostic, Executor, Reply, Route, RouteTab
 /// As many as a manifest has room for.
 const MAX_ROUTES: usize = 10_000;
 
+/// Who has more has one mistake, not many.
+const MAX_DUPLICATES: usize = 20;
+
 /// What triggers refer to: the components, those that could not be read too.
 struct Names<'a, 'b> {
     declared: BTreeSet<&'a str>,
@@ -198,7 +201,8 @@ fn build(routes: Vec<Route>, shared: &Shared<'_>) -> Option<RouteTable> {
     match RouteTable::new(routes) {
         Ok(table) => Some(table),
         Err(duplicates) => {
-            for Duplicate { first, second } in duplicates {
+            // A place on a very long line is dear to tell.
+            for Duplicate { first, second } in duplicates.into_iter().take(MAX_DUPLICATES) {
                 let (first, second) = (&places[first], &places[second]);
                 let error = Diagnostic::error(format!(
                     "the route `{}` is there twice",

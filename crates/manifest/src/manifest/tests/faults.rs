@@ -475,6 +475,10 @@ fn the_frame_of_a_manifest_is_checked() {
             "the manifest has no `application`; add `[application]`\nthe manifest has no `trigger`; add `[[trigger.http]]`",
         ),
         (
+            "\u{feff}spin_manifest_version = 2\r\n[application]\r\nname = \"x\"\r\n[trigger]\r\n",
+            "nothing",
+        ),
+        (
             "spin_manifest_version = 2\n[application]\n[trigger]\n[componant.a]",
             "`[application]` has no `name`; add `name = \"my-app\"`\n`componant` is not a key of the manifest; did you mean `component`?",
         ),
