@@ -152,7 +152,7 @@ mod tests {
             ("http", "[fe80::1%eth0]", Bad),                // C14
             ("http", "[v1.fe80]", Bad),                     // C14
             ("http", "[::]", Bad),                          // C15
-            ("http", "0.0.0.0:9001", Deny),                 // C15
+            ("http", "0.0.0.0:9001", Bad),                  // C15
             ("http", "127.0.0.1:9001", Allow),
             ("http", "127.0.0.1:9002", Deny),
             ("https", "\u{430}llowed.com", Bad),    // C46

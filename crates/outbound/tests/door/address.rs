@@ -55,17 +55,17 @@ async fn c17_a_mapped_answer_is_the_address_it_maps() {
 #[tokio::test]
 async fn c18_of_a_mixed_answer_only_what_passes_is_dialled() {
     let canary = Upstream::canary("127.0.0.1").await;
-    let _refusing = refusing("127.0.0.2", canary.port());
+    let _refusing = refusing("127.0.0.9", canary.port());
     let url = format!("http://a.test:{}", canary.port());
-    let rule = format!("http://127.0.0.2/32:{}", canary.port());
+    let rule = format!("http://127.0.0.9/32:{}", canary.port());
     let grants = grants("thief", 1, &[&url, &rule]);
-    for answer in [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"]] {
+    for answer in [["127.0.0.9", "127.0.0.1"], ["127.0.0.1", "127.0.0.9"]] {
         let dns = Dns::answering(&[&answer]).await;
         let door = door_with(&dns);
         let addresses = door.addresses(&remote(&grants, &url)).await.unwrap();
         assert_eq!(
             addresses,
-            [format!("127.0.0.2:{}", canary.port()).parse().unwrap()]
+            [format!("127.0.0.9:{}", canary.port()).parse().unwrap()]
         );
         let result = fetch(&door, &grants, &url).await;
         assert!(
@@ -80,10 +80,10 @@ async fn c18_of_a_mixed_answer_only_what_passes_is_dialled() {
 #[tokio::test]
 async fn c18_the_next_permitted_address_is_tried_when_one_refuses() {
     let upstream = Upstream::answering("127.0.0.3", HELLO).await;
-    let _refusing = refusing("127.0.0.2", upstream.port());
+    let _refusing = refusing("127.0.0.8", upstream.port());
     let url = format!("http://a.test:{}", upstream.port());
     let rule = format!("http://127.0.0.0/8:{}", upstream.port());
-    let dns = Dns::answering(&[&["127.0.0.2", "127.0.0.3"]]).await;
+    let dns = Dns::answering(&[&["127.0.0.8", "127.0.0.3"]]).await;
     let response = fetch(&door_with(&dns), &grants("shop", 1, &[&url, &rule]), &url).await;
     assert_eq!(text(response.unwrap()).await, "hello");
 }

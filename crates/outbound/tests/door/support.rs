@@ -126,7 +126,8 @@ pub(crate) async fn read_head(stream: &mut TcpStream) -> Option<String> {
     Some(String::from_utf8(head).unwrap())
 }
 
-/// An address on which connections are refused, for as long as this lives.
+/// An address on which connections are refused, for as long as this lives. No upstream may live on `ip`, or it could
+/// have the port already.
 pub(crate) fn refusing(ip: &str, port: u16) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
     socket
