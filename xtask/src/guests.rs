@@ -51,6 +51,11 @@ const GUESTS: &[Guest] = &[
     story("probe3", "tests/guests/probe3", COMPONENT),
     story("variables", "tests/guests/variables", COMPONENT),
     story("preview1", "tests/guests/preview1", MODULE),
+    Guest {
+        name: "c",
+        folder: "tests/guests/c",
+        made_by: Maker::Script,
+    },
     broken("both-handlers"),
     broken("core-module"),
     broken("exports-nothing"),

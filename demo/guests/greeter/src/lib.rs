@@ -22,23 +22,23 @@ impl Guest for Greeter {
 
 /// Who is to be greeted, still percent-encoded.
 fn name(request: &IncomingRequest) -> Option<String> {
-    let header = |name: &str| {
-        request
-            .headers()
-            .get(name)
-            .into_iter()
-            .next()
-            .and_then(|value| String::from_utf8(value).ok())
-    };
-    if let Some(name) = header("spin-path-match-name") {
+    if let Some(name) = header(request, "spin-path-match-name") {
         return Some(name);
     }
-    if let Some(rest) = header("spin-path-info").filter(|rest| !rest.is_empty()) {
-        return rest.strip_prefix('/').map(str::to_owned);
-    }
     let target = request.path_with_query()?;
-    let path = target.split('?').next()?;
-    path.strip_prefix("/greet/").map(str::to_owned)
+    let path = header(request, "spin-path-info").unwrap_or_else(|| path(&target).into());
+    // The route `/greet/...` leaves the name, `/...` the whole path.
+    let rest = path.strip_prefix("/greet").unwrap_or(&path);
+    Some(rest.trim_start_matches('/').to_owned())
+}
+
+fn header(request: &IncomingRequest, name: &str) -> Option<String> {
+    let value = request.headers().get(name).into_iter().next()?;
+    String::from_utf8(value).ok()
+}
+
+fn path(target: &str) -> &str {
+    target.split_once('?').map_or(target, |(path, _)| path)
 }
 
 fn percent_decode(text: &str) -> String {

@@ -1,4 +1,4 @@
-//! One guest for most stories: the path says what to do, the query says how. `README.md` lists it all.
+//! One guest for most stories: the path says what to do, the query says how. `tests/guests/README.md` lists it all.
 
 mod fetch;
 mod files;
