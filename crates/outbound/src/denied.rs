@@ -159,9 +159,10 @@ fn resolved(name: &str, found: &[IpAddr]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
-    use runner_manifest::AllowList;
+    use runner_manifest::{AllowList, Manifest};
 
     use super::*;
     use crate::{Permitted, permit};
@@ -231,6 +232,49 @@ mod tests {
             let denied = denied(rules, "http://127.0.0.1:9100");
             assert_eq!(denied.diagnostic().label, label);
         }
+    }
+
+    fn block(rules: &str, url: &str) -> String {
+        let text = format!(
+            "spin_manifest_version = 2\n[application]\nname = \"demo\"\n\n[[trigger.http]]\nroute = \"/...\"\n\
+             component = \"thief\"\n\n[component.thief]\nsource = \"thief.wasm\"\n{rules}"
+        );
+        let variables = Default::default();
+        let manifest = Manifest::parse(&text, Path::new("spin-like.toml"), &variables).unwrap();
+        let component = &manifest.components["thief"];
+        let grants = Arc::new(Grants {
+            component: component.id.clone(),
+            allow: component.allow.clone(),
+            place: Some(component.place.clone()),
+            generation: 1,
+        });
+        let to = Destination::from_url(url).unwrap();
+        permit(&grants, &to).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_denial_marks_the_component_or_the_nearest_rule() {
+        let nothing = "\
+denied: thief may not connect to http://127.0.0.1:9100
+ --> spin-like.toml:9:1
+  |
+9 | [component.thief]
+  | ^^^^^^^^^^^^^^^^^ no `allowed_outbound_hosts` here covers it
+  |
+help: to allow exactly this, run
+      runner allow thief http://127.0.0.1:9100";
+        assert_eq!(block("", "http://127.0.0.1:9100/collect"), nothing);
+        let nearest = "\
+denied: thief may not connect to http://127.0.0.1:9101
+  --> spin-like.toml:11:27
+   |
+11 | allowed_outbound_hosts = [\"http://127.0.0.1:9100\"]
+   |                           ^^^^^^^^^^^^^^^^^^^^^^^ the port is 9101, this rule allows 9100
+   |
+help: to allow exactly this, run
+      runner allow thief http://127.0.0.1:9101";
+        let rules = "allowed_outbound_hosts = [\"http://127.0.0.1:9100\"]";
+        assert_eq!(block(rules, "http://127.0.0.1:9101"), nearest);
     }
 
     #[test]

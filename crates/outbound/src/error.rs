@@ -12,7 +12,6 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a request has no response, or a response no end.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// The name resolved to addresses that the component may not reach.
     #[error("{0}")]
