@@ -1,0 +1,188 @@
+//! The bytes of a connection: [`Socket`] is the wire, [`Transport`] what hyper reads and writes.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::drain::Progress;
+
+/// A TCP connection that can be watched while another owner reads and writes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Socket(Arc<TcpStream>);
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream) -> Socket {
+        Socket(Arc::new(stream))
+    }
+
+    /// Returns when the peer has reset the connection, also while nobody reads or writes it.
+    ///
+    /// A bare FIN does not count: it may be a half-close, and its sender may still be waiting for the response.
+    pub(crate) async fn reset(&self) {
+        // An error means that the runtime is shutting down: then the connection is as gone.
+        let _ = self.0.ready(Interest::ERROR).await;
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            match read_some(&self.0, buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}
+
+/// Reads once. A read that did not fill the buffer has emptied the socket, so its readiness is cleared here, as
+/// tokio's own `TcpStream` does: otherwise every request costs a second read that finds nothing.
+fn read_some(stream: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+    let room = buf.remaining();
+    let mut read = None;
+    let outcome = stream.try_io(Interest::READABLE, || {
+        let count = stream.try_read_buf(buf)?;
+        read = Some(count);
+        let emptied = cfg!(target_os = "linux") && 0 < count && count < room;
+        if emptied {
+            Err(io::ErrorKind::WouldBlock.into())
+        } else {
+            Ok(())
+        }
+    });
+    if read.is_some() { Ok(()) } else { outcome }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        poll_write(&self.0, cx, |stream| stream.try_write(buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        poll_write(&self.0, cx, |stream| stream.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Nothing to do: whoever shuts down drops the socket next, and that sends the FIN.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn poll_write(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    write: impl Fn(&TcpStream) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        match write(stream) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return Poll::Ready(done),
+        }
+    }
+}
+
+/// A stream whose first bytes have been read already, and which keeps a connection's [`Progress`] up to date.
+#[derive(Debug)]
+pub(crate) struct Transport<S> {
+    prefix: Bytes,
+    stream: S,
+    progress: Arc<Progress>,
+}
+
+impl<S> Transport<S> {
+    pub(crate) fn new(prefix: Bytes, stream: S, progress: Arc<Progress>) -> Transport<S> {
+        Transport {
+            prefix,
+            stream,
+            progress,
+        }
+    }
+
+    /// Gives bytes back that were read and not used. Only for a transport that has been read until it was empty.
+    pub(crate) fn rewind(self, prefix: Bytes) -> Transport<S> {
+        debug_assert!(self.prefix.is_empty(), "rewound before it was empty");
+        Transport { prefix, ..self }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.prefix.is_empty() {
+            let count = self.prefix.len().min(buf.remaining());
+            buf.put_slice(&self.prefix.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let outcome = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        if outcome.is_err() || buf.filled().len() == before {
+            self.progress.read_ended();
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.progress.wrote();
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.progress.wrote();
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper flushes its transport only when it has handed over all that it had buffered.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.progress.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
