@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use runner_manifest::{Destination, Manifest, Variables, Verdict};
 
@@ -21,7 +22,17 @@ source = "cart.wasm"
 allowed_outbound_hosts = ["https://*.example.com", "http://127.0.0.1:9100"]
 "#;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match explain() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn explain() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let manifest = match arguments.next() {
         Some(path) => Manifest::load(&PathBuf::from(path), &Variables::default())?,

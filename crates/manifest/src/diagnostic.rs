@@ -301,10 +301,6 @@ help: to allow exactly this, run
         for text in texts {
             for start in 0..=text.len() + 1 {
                 for end in 0..=text.len() + 1 {
-                    #[expect(
-                        clippy::reversed_empty_ranges,
-                        reason = "a wrong span must not break it either"
-                    )]
                     let place = File::new(Path::new("\u{1b}"), text).place(start..end);
                     let _ = Diagnostic::error("\r")
                         .at(place, "")

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File as OpenFile;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -20,6 +21,8 @@ use crate::{
 
 /// A thousand components with a page each; more is not written by hand.
 const MAX_SIZE: usize = 1024 * 1024;
+/// Up to here every mistake in the TOML is looked for, beyond it the first: each may be a copy of the line.
+const MAX_RECOVERED: usize = 64 * 1024;
 /// What a host can hold ready; it also bounds what a hostile file makes of one.
 const MAX_COMPONENTS: usize = 10_000;
 /// The only version there is.
@@ -79,10 +82,7 @@ impl Manifest {
             return Err(too_large(path));
         }
         let file = File::new(path, text);
-        let (document, mistakes) = DeTable::parse_recoverable(file.text());
-        if !mistakes.is_empty() {
-            return Err(not_toml(&file, &mistakes));
-        }
+        let document = DeTable::parse(file.text()).map_err(|mistake| not_toml(&file, mistake))?;
         let findings = Findings::new(file.clone());
         let manifest = lower(document.get_ref(), path, provided, &findings);
         let (errors, warnings) = findings.into_parts();
@@ -243,7 +243,11 @@ fn too_large(path: &Path) -> Error {
         .into()
 }
 
-fn not_toml(file: &std::sync::Arc<File>, mistakes: &[toml::de::Error]) -> Error {
+fn not_toml(file: &Arc<File>, mistake: toml::de::Error) -> Error {
+    let mut mistakes = vec![mistake];
+    if file.text().len() <= MAX_RECOVERED {
+        mistakes = DeTable::parse_recoverable(file.text()).1;
+    }
     let diagnostic = |mistake: &toml::de::Error| {
         let place = file.place(mistake.span().unwrap_or(0..0));
         let error =

@@ -3,6 +3,9 @@
 /// Longer names are not compared: a typo is short, and comparing is quadratic.
 const MAX_COMPARED: usize = 64;
 
+/// Among more names than this a guess is worth less than its time.
+const MAX_KNOWN: usize = 500;
+
 /// The known name that is nearest to what was written, when it is near enough to be meant.
 pub(crate) fn nearest<'a>(
     written: &str,
@@ -17,6 +20,7 @@ pub(crate) fn nearest<'a>(
         .into_iter()
         .filter(|name| name.len().abs_diff(written.len()) <= far);
     comparable
+        .take(MAX_KNOWN)
         .filter_map(near)
         .min_by_key(|(d, _)| *d)
         .map(|(_, name)| name)

@@ -61,6 +61,11 @@ impl Findings {
         }
     }
 
+    /// Whether another error would still be kept.
+    pub(crate) fn has_room(&self) -> bool {
+        self.errors.borrow().len() < MAX_MISTAKES
+    }
+
     pub(crate) fn error(&self, error: Diagnostic) {
         let mut errors = self.errors.borrow_mut();
         if errors.len() < MAX_MISTAKES {
@@ -337,7 +342,7 @@ impl<'a> Table<'a> {
     pub(crate) fn finish(self) {
         let known = self.known.borrow();
         for (key, _) in self.entries() {
-            if known.contains(key.text) {
+            if known.contains(key.text) || !self.findings.has_room() {
                 continue;
             }
             let error = Diagnostic::error(format!(

@@ -12,6 +12,9 @@ use crate::{Diagnostic, Place};
 /// A long key or certificate passes, a file does not.
 pub(crate) const MAX_VALUE: usize = 64 * 1024;
 
+/// Values for other applications, which are not ours to list.
+const MAX_UNDECLARED: usize = 20;
+
 /// A value that may be a secret: `Debug` is `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Value(String);
@@ -210,7 +213,11 @@ fn check_default(
 }
 
 fn warn_of_undeclared(declared: &BTreeSet<&str>, provided: &Variables, findings: &Findings) {
-    for (name, _) in provided.iter().filter(|(name, _)| !declared.contains(name)) {
+    for (name, _) in provided
+        .iter()
+        .filter(|(name, _)| !declared.contains(name))
+        .take(MAX_UNDECLARED)
+    {
         let warning = Diagnostic::warning(format!(
             "a value was given for `{name}`, which is not a declared variable"
         ));

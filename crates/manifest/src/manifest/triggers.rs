@@ -91,6 +91,9 @@ impl<'a> Names<'a, '_> {
             // One that is declared and is no name has its own error.
             return text.text.parse().ok();
         }
+        if !self.shared.findings.has_room() {
+            return None;
+        }
         let error = Diagnostic::error(format!(
             "there is no component `{}`",
             shorten(text.text, 80)

@@ -335,7 +335,8 @@ mod tests {
 
     #[test]
     fn two_routes_for_the_same_requests_are_found() {
-        let rows: &[(&[&str], &[(usize, usize)])] = &[
+        type Row = (&'static [&'static str], &'static [(usize, usize)]);
+        let rows: [Row; 7] = [
             (&["/a", "/b", "/a"], &[(0, 2)]),
             (&["/a", "/a/"], &[(0, 1)]),
             (&["/a/...", "/a/*"], &[(0, 1)]),
@@ -350,7 +351,7 @@ mod tests {
                 .into_iter()
                 .map(|pair| (pair.first, pair.second))
                 .collect();
-            assert_eq!(&seen, expected, "{routes:?}");
+            assert_eq!(seen, expected, "{routes:?}");
         }
     }
 
