@@ -13,7 +13,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " wasmtime 48.0.8");
 
 /// Serves WebAssembly components that start with nothing: no network, no files, no environment.
 #[derive(Debug, Parser)]
-#[command(name = "runner", version = VERSION, max_term_width = 100)]
+#[command(name = "runner", version = VERSION)]
 #[command(after_help = "Run `runner help exit-codes` for what the exit codes mean.")]
 pub(crate) struct Cli {
     #[command(subcommand)]

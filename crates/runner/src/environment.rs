@@ -91,22 +91,22 @@ mod tests {
 
     #[test]
     fn the_cache_lives_where_the_user_keeps_caches() {
-        let table: &[(&[(&str, &str)], Option<&str>)] = &[
-            (&[], None),
-            (&[("HOME", "/h")], Some("/h/.cache/runner")),
+        let table: [(Vec<(&str, &str)>, Option<&str>); 6] = [
+            (vec![], None),
+            (vec![("HOME", "/h")], Some("/h/.cache/runner")),
             (
                 &[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")],
                 Some("/x/runner"),
             ),
-            (&[("XDG_CACHE_HOME", "/x")], Some("/x/runner")),
+            (vec![("XDG_CACHE_HOME", "/x")], Some("/x/runner")),
             (
                 &[("HOME", "/h"), ("XDG_CACHE_HOME", "relative")],
                 Some("/h/.cache/runner"),
             ),
-            (&[("HOME", "")], None),
+            (vec![("HOME", "")], None),
         ];
         for (vars, expected) in table {
-            assert_eq!(of(vars).cache_dir, expected.map(PathBuf::from), "{vars:?}");
+            assert_eq!(of(&vars).cache_dir, expected.map(PathBuf::from), "{vars:?}");
         }
     }
 

@@ -183,11 +183,14 @@ mod tests {
         }
     }
 
+    /// A component's id, its digest and its rights.
+    type Row = (&'static str, &'static str, Rights);
+
     #[test]
     fn a_difference_names_each_right_that_came_or_went() {
         let none = || rights(&[], &[], &[], &[]);
         let net = || rights(&["http://127.0.0.1:9100"], &[], &[], &[]);
-        let table: [(&[(&str, &str, Rights)], &[(&str, &str, Rights)], &[&str]); 7] = [
+        let table: [(&[Row], &[Row], &[&str]); 7] = [
             (&[("thief", "d", none())], &[("thief", "d", none())], &[]),
             (
                 &[("thief", "d", none())],
@@ -216,8 +219,8 @@ mod tests {
             ),
             (&[("old", "d", none())], &[], &["old removed"]),
         ];
-        let snapshot = |rows: &[(&str, &str, Rights)]| {
-            let row = |(id, digest, rights): &(&str, &str, Rights)| {
+        let snapshot = |rows: &[Row]| {
+            let row = |(id, digest, rights): &Row| {
                 (
                     id.parse().expect("an id"),
                     ((*digest).to_owned(), rights.clone()),

@@ -44,9 +44,12 @@ struct Fields {
 
 impl Fields {
     fn text(&self, level: Level, target: &str) -> String {
-        let mut text = format!("{} {target}: {}", name(level), self.message);
+        // Writing to a string cannot fail.
+        let mut text = format!("{} {target}:", name(level));
+        if !self.message.is_empty() {
+            let _ = write!(text, " {}", self.message);
+        }
         for (name, value) in &self.others {
-            // Writing to a string cannot fail.
             let _ = write!(text, " {name}={value}");
         }
         let text = escape::line(&text).into_owned();
