@@ -95,12 +95,12 @@ mod tests {
             (vec![], None),
             (vec![("HOME", "/h")], Some("/h/.cache/runner")),
             (
-                &[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")],
+                vec![("HOME", "/h"), ("XDG_CACHE_HOME", "/x")],
                 Some("/x/runner"),
             ),
             (vec![("XDG_CACHE_HOME", "/x")], Some("/x/runner")),
             (
-                &[("HOME", "/h"), ("XDG_CACHE_HOME", "relative")],
+                vec![("HOME", "/h"), ("XDG_CACHE_HOME", "relative")],
                 Some("/h/.cache/runner"),
             ),
             (vec![("HOME", "")], None),
