@@ -126,6 +126,18 @@ fn e52_there_is_a_most_of_everything() {
 }
 
 #[test]
+fn e52_a_guess_is_not_made_for_everything() {
+    let routes: String = (0..9_000)
+        .map(|n| format!("{{route=\"/r{n}\",component=\"d{n}\"}},"))
+        .collect();
+    let components: String = (0..9_000)
+        .map(|n| format!("[component.c{n}]\nsource=\"c\"\n"))
+        .collect();
+    let text = format!("{HEAD}[trigger]\nhttp = [{routes}]\n{components}");
+    assert_eq!(first(&text), "there is no component `d0`");
+}
+
+#[test]
 fn e52_variables_do_not_grow_without_end() {
     let big = "x".repeat(60_000);
     let uses: String = (0..5_000)
