@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_cache_lives_where_the_user_keeps_caches() {
-        let table: [(Vec<(&str, &str)>, Option<&str>); 6] = [
+        let table = [
             (vec![], None),
             (vec![("HOME", "/h")], Some("/h/.cache/runner")),
             (
