@@ -108,3 +108,182 @@ impl Handle {
         self.drain.advance();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use runner_host::{Engine, EngineOptions, Event, Services};
+    use runner_manifest::{Manifest, Variables};
+    use runner_outbound::Outbound;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use crate::refuse;
+
+    /// What the access log would say.
+    type Log = Arc<Mutex<Vec<String>>>;
+
+    /// An app that answers without a component.
+    async fn app(engine: &Engine, log: &Log, body: &str) -> Arc<App> {
+        let manifest = format!(
+            "spin_manifest_version = 2\n[application]\nname = \"test\"\n[[trigger.http]]\nroute = \"/hello\"\n\
+             static_response = {{ status_code = 200, body = \"{body}\" }}\n"
+        );
+        let manifest = Manifest::parse(
+            &manifest,
+            Path::new("spin-like.toml"),
+            &Variables::default(),
+        )
+        .unwrap();
+        let log = log.clone();
+        let services = Services {
+            outbound: Outbound::new(Default::default()).unwrap(),
+            events: Arc::new(move |event: Event<'_>| {
+                if let Event::Request(record) = event {
+                    let line = format!(
+                        "{} {} {}",
+                        record.method,
+                        record.path,
+                        record.status.as_u16()
+                    );
+                    log.lock().unwrap().push(line);
+                }
+            }),
+            refuse,
+        };
+        Arc::new(App::load(engine, manifest, 0, services).await.unwrap())
+    }
+
+    async fn serve(app: Arc<App>) -> (SocketAddr, Handle) {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let options = Options {
+            listen,
+            tls: None,
+            drain_timeout: Duration::ZERO,
+        };
+        let server = Server::bind(options, app).await.unwrap();
+        let (address, handle) = (server.local_addr(), server.handle());
+        tokio::spawn(server.serve());
+        (address, handle)
+    }
+
+    /// All that comes back for a request after which nobody sends any more, without the dates.
+    #[expect(clippy::disallowed_methods, reason = "a test is a client")]
+    async fn exchange(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        let lines = response.split_inclusive("\r\n");
+        lines.filter(|line| !line.starts_with("date: ")).collect()
+    }
+
+    #[tokio::test]
+    async fn every_request_is_answered_and_recorded_once() {
+        let (engine, log) = (
+            Engine::new(EngineOptions::default()).unwrap(),
+            Log::default(),
+        );
+        let (address, handle) = serve(app(&engine, &log, "hello").await).await;
+        let refused = |status: &str, text: &str| {
+            format!(
+                "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{text}",
+                text.len()
+            )
+        };
+        for (request, response, record) in [
+            (
+                "GET /hello HTTP/1.1\r\nhost: a\r\n\r\n",
+                "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_owned(),
+                "GET /hello 200",
+            ),
+            (
+                "HEAD /hello HTTP/1.1\r\nhost: a\r\n\r\nGET http://a/hello HTTP/1.1\r\nhost: a\r\n\r\n",
+                "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
+                    .to_owned(),
+                "HEAD /hello 200, GET /hello 200",
+            ),
+            (
+                "GET /hello HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+                "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_owned(),
+                "GET /hello 200",
+            ),
+            (
+                "GET /none HTTP/1.1\r\nhost: a\r\n\r\n",
+                "HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\nNot Found".to_owned(),
+                "GET /none 404",
+            ),
+            (
+                "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n",
+                "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+                "OPTIONS * 204",
+            ),
+            (
+                "GET /hello HTTP/1.1\r\n\r\n",
+                refused("400 Bad Request", "Bad Request"),
+                "GET /hello 400",
+            ),
+            (
+                "GET http://b/hello HTTP/1.1\r\nhost: a\r\n\r\nGET /hello HTTP/1.1\r\nhost: a\r\n\r\n",
+                refused("400 Bad Request", "Bad Request"),
+                "GET /hello 400",
+            ),
+            (
+                "CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n",
+                refused("501 Not Implemented", "Not Implemented"),
+                "CONNECT  501",
+            ),
+        ] {
+            assert_eq!(exchange(address, request).await, response, "{request}");
+            assert_eq!(
+                std::mem::take(&mut *log.lock().unwrap()).join(", "),
+                record,
+                "{request}"
+            );
+        }
+        assert_eq!(handle.in_flight(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_swapped_app_answers_what_comes_next() {
+        let (engine, log) = (
+            Engine::new(EngineOptions::default()).unwrap(),
+            Log::default(),
+        );
+        let (address, handle) = serve(app(&engine, &log, "old").await).await;
+        let get = "GET /hello HTTP/1.1\r\nhost: a\r\n\r\n";
+        let old = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nold";
+        assert_eq!(exchange(address, get).await, old);
+        handle.swap(app(&engine, &log, "new").await);
+        assert_eq!(exchange(address, get).await, old.replace("old", "new"));
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let (engine, log) = (
+            Engine::new(EngineOptions::default()).unwrap(),
+            Log::default(),
+        );
+        let app = app(&engine, &log, "hello").await;
+        let (address, _handle) = serve(app.clone()).await;
+        let options = Options {
+            listen: address,
+            tls: None,
+            drain_timeout: Duration::ZERO,
+        };
+        let error = Server::bind(options, app).await.err().unwrap();
+        let Error::Bind { source, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(source.kind(), std::io::ErrorKind::AddrInUse);
+        assert_eq!(
+            error.to_string(),
+            format!("cannot listen on `{address}`: {source}")
+        );
+    }
+}

@@ -144,7 +144,7 @@ impl Body for Endless {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "a test is a client")]
+#[expect(clippy::disallowed_methods, reason = "a test is a client")]
 async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
@@ -534,7 +534,7 @@ async fn drain_takes_blank_lines_for_idleness() {
 }
 
 /// Once the port is closed, every task of a server on one thread has seen that draining has begun.
-#[allow(clippy::disallowed_methods, reason = "a test is a client")]
+#[expect(clippy::disallowed_methods, reason = "a test is a client")]
 async fn connect_refused(address: SocketAddr) -> io::Error {
     loop {
         if let Err(error) = TcpStream::connect(address).await {
