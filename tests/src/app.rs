@@ -10,15 +10,22 @@ pub fn guests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("guests")
 }
 
-/// The prebuilt `.wasm` of one guest; another folder with `RUNNER_TESTS_GUESTS`.
+/// The prebuilt `.wasm` of one guest, or the one built anew in the folder that `RUNNER_TESTS_GUESTS` names.
 pub fn guest(name: &str) -> PathBuf {
-    let root = std::env::var_os("RUNNER_TESTS_GUESTS").map_or_else(guests, PathBuf::from);
-    let rebuilt = root.join(name).join(format!("{name}.wasm"));
-    if rebuilt.exists() {
-        rebuilt
-    } else {
-        guests().join(name).join(format!("{name}.wasm"))
-    }
+    let file = format!("{name}.wasm");
+    let rebuilt =
+        std::env::var_os("RUNNER_TESTS_GUESTS").map(|folder| Path::new(&folder).join(&file));
+    let places = [
+        Some(guests().join(name).join(&file)),
+        Some(guests().join("broken").join(&file)),
+    ];
+    let mut found = rebuilt
+        .into_iter()
+        .chain(places.into_iter().flatten())
+        .filter(|path| path.exists());
+    found
+        .next()
+        .unwrap_or_else(|| panic!("there is no guest `{name}`"))
 }
 
 /// An app in a folder of its own, which goes when it is dropped.

@@ -66,7 +66,14 @@ impl Connection {
         self.try_send(request).await.expect("a response")
     }
 
-    /// The same, where failing is an outcome.
+    /// `GET path`, where failing is an outcome.
+    pub async fn try_get(&mut self, path: &str) -> Result<Reply, hyper::Error> {
+        let request = Request::get(path).header("host", self.address.to_string());
+        self.try_send(request.body(Full::default()).expect("a request"))
+            .await
+    }
+
+    /// Any request, where failing is an outcome.
     pub async fn try_send(&mut self, request: Request<Full<Bytes>>) -> Result<Reply, hyper::Error> {
         self.sender.ready().await?;
         let (parts, body) = self.sender.send_request(request).await?.into_parts();
@@ -103,7 +110,7 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
     clippy::disallowed_methods,
     reason = "the stories' own client, in a process of its own"
 )]
-async fn dial(address: SocketAddr) -> TcpStream {
+pub(crate) async fn dial(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).await.expect("it listens");
     stream.set_nodelay(true).expect("a socket");
     stream

@@ -3,18 +3,23 @@
 //! A story reads as one: [`App`] is a folder with a manifest, [`Server`] a running `runner up`, [`Canary`] an upstream
 //! that counts who came, [`Dns`] a name server that says what the story needs.
 //!
-//! With `RUNNER_TESTS_WRAP` set, every `runner` is started under that command (`strace -f -o …`).
+//! With `RUNNER_TESTS_TRACE` set, every `runner` is started under `strace`: see `cargo xtask traced`.
 
 mod app;
 mod canary;
 mod client;
 mod dns;
+mod http2;
 mod process;
 mod server;
+mod trace;
+mod wire;
 
 pub use app::{App, guest, guests};
 pub use canary::Canary;
 pub use client::{Connection, Reply, get, raw};
 pub use dns::Dns;
+pub use http2::Http2;
 pub use process::{Finished, run};
 pub use server::{Server, Stopped};
+pub use wire::Wire;

@@ -6,6 +6,8 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
+use crate::trace::Trace;
+
 /// What a `runner` that has ended said.
 #[derive(Debug)]
 pub struct Finished {
@@ -19,7 +21,7 @@ pub struct Finished {
 
 /// Runs `runner` with `args` in `dir` to its end.
 pub async fn run(dir: &Path, args: &[&str]) -> Finished {
-    let output = command(dir, args)
+    let output = command(dir, args, Trace::next().as_ref())
         .stdin(Stdio::null())
         .output()
         .await
@@ -32,13 +34,9 @@ pub async fn run(dir: &Path, args: &[&str]) -> Finished {
 }
 
 /// `runner` with an environment of its own, and one compile cache for all stories.
-pub(crate) fn command(dir: &Path, args: &[&str]) -> Command {
-    let runner = binary();
-    let wrap = std::env::var("RUNNER_TESTS_WRAP").unwrap_or_default();
-    let mut words = wrap
-        .split_whitespace()
-        .map(OsString::from)
-        .chain([OsString::from(runner)]);
+pub(crate) fn command(dir: &Path, args: &[&str], trace: Option<&Trace>) -> Command {
+    let wrap = trace.map(|trace| trace.command(args)).unwrap_or_default();
+    let mut words = wrap.into_iter().chain([OsString::from(binary())]);
     let mut command = Command::new(words.next().expect("at least runner itself"));
     command
         .args(words)

@@ -12,6 +12,7 @@ use tokio::process::Child;
 use tokio::sync::Notify;
 
 use crate::client::{Connection, Reply};
+use crate::trace::Trace;
 use crate::{App, process};
 
 /// How long a story waits for what must happen. Only a story that fails ever waits this long.
@@ -23,6 +24,7 @@ pub struct Server {
     pid: Pid,
     url: String,
     log: Arc<Log>,
+    over: bool,
 }
 
 /// How a server ended.
@@ -50,17 +52,31 @@ impl Server {
 
     /// The same, for one that may refuse to start: then gives what it logged.
     pub async fn try_start(app: &App, args: &[&str]) -> Result<Server, Stopped> {
+        Server::try_start_with(app, args, &[]).await
+    }
+
+    /// The same, with these variables in its environment.
+    pub async fn try_start_with(
+        app: &App,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Server, Stopped> {
         let fixed = ["up", "--listen", "127.0.0.1:0", "--log-format", "json"];
         let args: Vec<&str> = fixed.iter().chain(args).copied().collect();
-        let mut command = process::command(app.path(), &args);
+        let trace = Trace::next();
+        let mut command = process::command(app.path(), &args, trace.as_ref());
+        if trace.is_some() {
+            command.env("RUNNER_LOG", "warn,runner::dial=debug");
+        }
         let mut child = command
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("runner starts");
         let log = Arc::<Log>::default();
         let stderr = child.stderr.take().expect("piped");
-        tokio::spawn(read(stderr, log.clone()));
+        tokio::spawn(read(stderr, log.clone(), trace));
         let started = log.wait(|line| line["event"] == "listening").await;
         let Some(line) = started else {
             let code = child.wait().await.expect("a child").code().unwrap_or(-1);
@@ -76,7 +92,36 @@ impl Server {
             pid,
             url: line["url"].as_str().expect("in the event").to_owned(),
             log,
+            over: false,
         })
+    }
+
+    /// Starts `app` with a log for people: each of its lines is a string.
+    pub async fn start_text(app: &App, args: &[&str]) -> Server {
+        let fixed = ["up", "--listen", "127.0.0.1:0", "--log-format", "text"];
+        let args: Vec<&str> = fixed.iter().chain(args).copied().collect();
+        let trace = Trace::next();
+        let mut command = process::command(app.path(), &args, trace.as_ref());
+        if trace.is_some() {
+            command.env("RUNNER_LOG", "warn,runner::dial=debug");
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("runner starts");
+        let log = Arc::<Log>::default();
+        tokio::spawn(read(child.stderr.take().expect("piped"), log.clone()));
+        let served = |line: &Value| Some(line.as_str()?.split_once(" is served on ")?.1.to_owned());
+        let started = log.wait(|line| served(line).is_some()).await;
+        let url = started.as_ref().and_then(served);
+        let pid = Pid::from_raw(child.id().expect("not waited for") as i32).expect("not zero");
+        Server {
+            child,
+            pid,
+            url: url.unwrap_or_else(|| panic!("runner did not start: {:#?}", log.all())),
+            log,
+        }
     }
 
     /// Where it listens: `http://127.0.0.1:PORT`.
@@ -133,6 +178,7 @@ impl Server {
             .await
             .expect("it ends")
             .expect("a child");
+        self.over = true;
         self.log.closed().await;
         Stopped {
             code: status.code().unwrap_or(-1),
@@ -147,9 +193,19 @@ impl Server {
     }
 }
 
-async fn read(stderr: impl tokio::io::AsyncRead + Unpin, log: Arc<Log>) {
+/// Under `strace` the child is `strace`, which `runner` outlives.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.over {
+            let _ = kill_process(self.pid, Signal::KILL);
+        }
+    }
+}
+
+async fn read(stderr: impl tokio::io::AsyncRead + Unpin, log: Arc<Log>, trace: Option<Trace>) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
+        trace.iter().for_each(|trace| trace.line(&line));
         let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
         log.lines.lock().expect("no panic inside").0.push(line);
         log.grown.notify_waiters();

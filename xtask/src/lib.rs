@@ -6,6 +6,7 @@
 //! ```
 
 pub mod guests;
+pub mod traced;
 
 use std::path::Path;
 

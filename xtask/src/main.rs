@@ -1,4 +1,4 @@
-//! `cargo xtask guests [--check] [--out DIR]`
+//! `cargo xtask guests [--check] [--out DIR]`, `cargo xtask traced`
 
 use std::env;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use xtask::guests;
+use xtask::{guests, traced};
 
 const USAGE: &str = "\
 usage: cargo xtask guests [--check] [--out DIR]
@@ -16,7 +16,11 @@ usage: cargo xtask guests [--check] [--out DIR]
   --check    only compares sources and .wasm with the hashes in tests/guests/guests.lock
   --out DIR  puts the .wasm files and guests.lock into DIR and leaves the tree as it is
 
-  RUSTC_FOR_GUESTS, else RUSTC, names the compiler; without either it is the rustc on the path";
+  RUSTC_FOR_GUESTS, else RUSTC, names the compiler; without either it is the rustc on the path
+
+usage: cargo xtask traced
+
+  runs the stories with every `runner` under strace, and checks that the door announced each connect";
 
 fn main() -> ExitCode {
     match run(env::args().skip(1)) {
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
 fn run(mut arguments: impl Iterator<Item = String>) -> Result<String> {
     match arguments.next().as_deref() {
         Some("guests") => {}
+        Some("traced") => return traced::run(xtask::root()),
         None | Some("help" | "--help" | "-h") => return Ok(USAGE.into()),
         Some(other) => bail!("`{other}` is no chore\n\n{USAGE}"),
     }

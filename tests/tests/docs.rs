@@ -1,0 +1,124 @@
+//! What is written down is true of what is there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use runner_manifest::{Manifest, Variables};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("in the workspace")
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The TOML blocks of a page.
+fn blocks(page: &str) -> Vec<String> {
+    page.split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// A block as a whole manifest: what it leaves out is what the page's first block says.
+fn whole(block: &str) -> String {
+    let mut text = String::new();
+    if !block.contains("spin_manifest_version") {
+        text.push_str("spin_manifest_version = 2\n[application]\nname = \"doc\"\n");
+    }
+    text.push_str(block);
+    if !block.contains("[[trigger.http]]") {
+        text.push_str("\n[[trigger.http]]\nroute = \"/...\"\ncomponent = \"shop\"\n");
+    }
+    for id in ["shop", "billing"] {
+        if !block.contains(&format!("[component.{id}]")) {
+            text.push_str(&format!("\n[component.{id}]\nsource = \"{id}.wasm\"\n"));
+        }
+    }
+    text
+}
+
+#[test]
+fn every_toml_block_of_the_manifest_page_is_a_manifest() {
+    let page = read("docs/manifest.md");
+    let mut provided = Variables::default();
+    provided.insert("token", "secret");
+    assert!(blocks(&page).len() >= 5);
+    for block in blocks(&page) {
+        if let Err(error) = Manifest::parse(&whole(&block), Path::new("spin-like.toml"), &provided)
+        {
+            panic!("{error}\n\nin:\n{block}");
+        }
+    }
+}
+
+#[test]
+fn every_manifest_in_the_tree_is_one() {
+    for name in [
+        "spin-like.toml",
+        "demo/upstream/spin-like.toml",
+        "templates/http-rust/spin-like.toml",
+    ] {
+        if let Err(error) = Manifest::parse(&read(name), Path::new(name), &Variables::default()) {
+            panic!("{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_guests_are_what_their_sources_say() {
+    let differences =
+        xtask::guests::check(xtask::root()).expect("the lock and the sources can be read");
+    assert_eq!(differences, [""; 0], "run `cargo xtask guests`");
+}
+
+#[test]
+fn every_test_that_the_specification_names_is_there() {
+    let mut functions = BTreeSet::new();
+    for folder in ["crates", "tests"] {
+        collect(&root().join(folder), &mut functions);
+    }
+    let page = read("docs/specification.md");
+    let named: Vec<&str> = page
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|code| code.strip_prefix("test: "))
+        .collect();
+    assert!(named.len() > 40, "{}", named.len());
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|name| !functions.contains(**name))
+        .collect();
+    assert_eq!(missing, [&""; 0]);
+}
+
+/// The names of all test functions below a folder.
+fn collect(folder: &Path, functions: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let path: PathBuf = entry.path();
+        if path.is_dir() {
+            collect(&path, functions);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            functions.extend(tests_of(&fs::read_to_string(&path).expect("a source file")));
+        }
+    }
+}
+
+fn tests_of(source: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut marked = false;
+    for line in source.lines().map(str::trim) {
+        marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        let name = line.strip_prefix("async fn ").or(line.strip_prefix("fn "));
+        if let (true, Some(name)) = (marked, name) {
+            names.push(name.split('(').next().unwrap_or_default().to_owned());
+            marked = false;
+        }
+    }
+    names
+}
