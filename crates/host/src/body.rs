@@ -36,7 +36,14 @@ enum Source {
 struct Written {
     body: WasiBody,
     guest: Option<Guest>,
+    /// The guest trapped or exited. Below us its half-written body then looks like a whole one.
+    failed: bool,
 }
+
+/// The end of a body whose guest failed before it was whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the guest failed before its response was whole")]
+struct CutShort;
 
 impl Body {
     /// No bytes.
@@ -54,7 +61,11 @@ impl Body {
 
     pub(crate) fn guest(body: WasiBody, guest: Option<Guest>) -> Body {
         Body {
-            source: Source::Guest(Written { body, guest }),
+            source: Source::Guest(Written {
+                body,
+                guest,
+                failed: false,
+            }),
             record: None,
         }
     }
@@ -126,13 +137,17 @@ impl Written {
             Poll::Ready(Some(Err(_))) => self.poll_guest(cx, record),
             _ => {}
         }
-        frame.map_err(BoxError::from)
+        match frame {
+            Poll::Ready(None) if self.failed => Poll::Ready(Some(Err(CutShort.into()))),
+            frame => frame.map_err(BoxError::from),
+        }
     }
 
     fn poll_guest(&mut self, cx: &mut Context<'_>, record: Option<&mut Recorder>) {
         let Some(guest) = &mut self.guest else { return };
         if let Poll::Ready(ended) = guest.as_mut().poll(cx) {
             self.guest = None;
+            self.failed = ended.is_err();
             if let (Err(error), Some(record)) = (ended, record) {
                 record.failed(&error);
             }

@@ -188,8 +188,8 @@ fn to_guest(error: &runner_outbound::Error) -> HttpError {
         E::Upgrade => HttpError::HttpUpgradeFailed,
         E::Closed(_) => HttpError::ConnectionTerminated,
         E::Repeated(_) | E::RequestBody(_) | E::Protocol(_) => HttpError::HttpProtocolError,
-        // Not about this call, or added since: nothing a guest could act on.
-        _ => HttpError::InternalError(None),
+        // Not about a call: the door itself could not be made.
+        E::CaFile { .. } => HttpError::InternalError(None),
     }
 }
 

@@ -1,1 +1,0 @@
-//! The committed guests are the ones their sources say.
