@@ -196,6 +196,7 @@ impl Loader<'_> {
 
     #[expect(
         unsafe_code,
+        clippy::disallowed_methods,
         reason = "the cache gives only what this installation wrote, see cache.rs"
     )]
     fn cached(&self, name: &str) -> Option<Component> {

@@ -131,9 +131,11 @@ impl Copier<'_> {
 
     fn directory(&mut self, source: &Path, to: &Path) -> Result<(), Error> {
         let name = source.display().to_string();
-        inside(source, &name)?;
         let from = self.app.join(source);
         let found = fs::symlink_metadata(&from).map_err(|e| Error::Copy(name.clone(), e))?;
+        if found.is_symlink() {
+            return Err(Error::Link(name));
+        }
         if !found.is_dir() {
             return Err(Error::NotADirectory(name));
         }
