@@ -25,14 +25,18 @@ pub struct Session {
 
 impl FromIterator<(String, Value)> for Session {
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(values: I) -> Session {
-        Session { values: Arc::new(values.into_iter().collect()) }
+        Session {
+            values: Arc::new(values.into_iter().collect()),
+        }
     }
 }
 
 impl Session {
     /// The interfaces over these values.
     pub fn view(&mut self) -> View<'_> {
-        View { values: &self.values }
+        View {
+            values: &self.values,
+        }
     }
 }
 
@@ -70,7 +74,9 @@ pub fn add_to_linker<T: Send + 'static>(
 fn is_name(name: &str) -> bool {
     let word = |word: &str| {
         word.starts_with(|c: char| c.is_ascii_lowercase())
-            && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     };
     !name.is_empty() && name.split('_').all(word)
 }
@@ -99,7 +105,11 @@ impl config::Host for View<'_> {
     }
 
     fn get_all(&mut self) -> Result<Vec<(String, String)>, config::Error> {
-        Ok(self.values.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect())
+        Ok(self
+            .values
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+            .collect())
     }
 }
 
