@@ -96,22 +96,19 @@ impl Server {
         })
     }
 
-    /// Starts `app` with a log for people: each of its lines is a string.
+    /// Starts `app` with a log for people: each of its lines is a string. Never traced: such a log tells no pid.
     pub async fn start_text(app: &App, args: &[&str]) -> Server {
         let fixed = ["up", "--listen", "127.0.0.1:0", "--log-format", "text"];
         let args: Vec<&str> = fixed.iter().chain(args).copied().collect();
-        let trace = Trace::next();
-        let mut command = process::command(app.path(), &args, trace.as_ref());
-        if trace.is_some() {
-            command.env("RUNNER_LOG", "warn,runner::dial=debug");
-        }
+        let mut command = process::command(app.path(), &args, None);
         let mut child = command
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("runner starts");
         let log = Arc::<Log>::default();
-        tokio::spawn(read(child.stderr.take().expect("piped"), log.clone()));
+        let stderr = child.stderr.take().expect("piped");
+        tokio::spawn(read(stderr, log.clone(), None));
         let served = |line: &Value| Some(line.as_str()?.split_once(" is served on ")?.1.to_owned());
         let started = log.wait(|line| served(line).is_some()).await;
         let url = started.as_ref().and_then(served);
@@ -121,6 +118,7 @@ impl Server {
             pid,
             url: url.unwrap_or_else(|| panic!("runner did not start: {:#?}", log.all())),
             log,
+            over: false,
         }
     }
 
