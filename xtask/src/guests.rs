@@ -51,11 +51,8 @@ const GUESTS: &[Guest] = &[
     story("probe3", "tests/guests/probe3", COMPONENT),
     story("variables", "tests/guests/variables", COMPONENT),
     story("preview1", "tests/guests/preview1", MODULE),
-    Guest {
-        name: "c",
-        folder: "tests/guests/c",
-        made_by: Maker::Script,
-    },
+    script("c", "tests/guests/c"),
+    script("go", "tests/guests/go"),
     broken("both-handlers"),
     broken("core-module"),
     broken("exports-nothing"),
@@ -86,6 +83,14 @@ const fn story(name: &'static str, folder: &'static str, target: &'static str) -
             target,
             shares,
         },
+    }
+}
+
+const fn script(name: &'static str, folder: &'static str) -> Guest {
+    Guest {
+        name,
+        folder,
+        made_by: Maker::Script,
     }
 }
 

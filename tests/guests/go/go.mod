@@ -1,0 +1,3 @@
+module runner.test/guests/go
+
+go 1.24
