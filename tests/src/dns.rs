@@ -1,5 +1,11 @@
 //! A name server on loopback that says what a story needs, and remembers what it was asked.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a server of the stories, in a process of its own"
+)]
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -19,11 +25,6 @@ pub struct Dns {
 
 impl Dns {
     /// Serves these names (without a trailing dot), each with its answers in turn. TTL 0. All else: NXDOMAIN.
-    #[expect(
-        clippy::disallowed_methods,
-        clippy::disallowed_types,
-        reason = "a server of the stories"
-    )]
     pub async fn start(names: &[(&str, &[&[&str]])]) -> Dns {
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
         let dns = Dns {
@@ -55,11 +56,6 @@ impl Dns {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "a server of the stories"
-)]
 async fn serve(socket: UdpSocket, answers: Answers, asked: Arc<Mutex<Vec<String>>>) {
     let mut buffer = [0; 2048];
     while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
