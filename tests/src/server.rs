@@ -16,7 +16,7 @@ use crate::trace::Trace;
 use crate::{App, process};
 
 /// How long a story waits for what must happen. Only a story that fails ever waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// `runner up`, ready, with everything it logs.
 pub struct Server {

@@ -73,7 +73,11 @@ fn every_manifest_in_the_tree_is_one() {
 async fn the_denial_in_the_readme_is_the_one_that_is_printed() {
     let explained = runner_tests::run(root(), &["explain", "thief", "http://127.0.0.1:9100"]).await;
     assert_eq!(explained.code, 1);
-    let printed = if explained.stdout.is_empty() { explained.stderr } else { explained.stdout };
+    let printed = if explained.stdout.is_empty() {
+        explained.stderr
+    } else {
+        explained.stdout
+    };
     assert!(read("README.md").contains(printed.trim_end()), "{printed}");
 }
 

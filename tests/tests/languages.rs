@@ -1,8 +1,6 @@
 //! Guests in other languages are served, and held to the same policy.
 
-use std::path::PathBuf;
-
-use runner_tests::{App, Canary, Server, guests};
+use runner_tests::{App, Server};
 
 /// The usual app, with this `.wasm` on every path.
 fn app(wasm: &str) -> App {
@@ -39,40 +37,4 @@ async fn a_guest_in_go_says_hello() {
 #[tokio::test]
 async fn a_core_module_with_a_component_type_says_hello() {
     says("guest:preview1", "hello from preview1\n").await;
-}
-
-/// Both are built by `guests/build-languages.sh`, and too big to be committed.
-#[tokio::test]
-async fn guests_in_javascript_and_python_say_hello_and_may_not_call_out() {
-    let Some(folder) = std::env::var_os("RUNNER_TESTS_LANGUAGES").map(PathBuf::from) else {
-        return;
-    };
-    // Cargo runs the tests of a package in its folder; the variable is as seen from the workspace's.
-    let folder = guests().join("../..").join(folder);
-    // What each makes of `HTTP-request-denied`: `fetch` of JavaScript has one error for all that can go wrong.
-    for (language, error) in [
-        ("js", "NetworkError"),
-        ("python", "ErrorCode_HttpRequestDenied"),
-    ] {
-        let wasm = folder.join(language).with_extension("wasm");
-        let wasm = wasm.to_str().expect("a path in UTF-8");
-        says(wasm, &format!("hello from {language}\n")).await;
-        may_not_call_out(wasm, error).await;
-    }
-}
-
-async fn may_not_call_out(wasm: &str, spelled: &str) {
-    let (app, canary) = (app(wasm), Canary::start().await);
-    let server = Server::start(&app, &[]).await;
-
-    let reply = server
-        .get(&format!("/fetch?url={}/collect", canary.url()))
-        .await;
-
-    let error = reply.json()["error"].to_string();
-    assert!(error.contains(spelled), "{error}");
-    let denied = server.logged(|line| line["event"] == "denied").await;
-    assert_eq!(denied["destination"], canary.url());
-    assert_eq!(canary.connections(), 0);
-    assert_eq!(server.stop().await.code, 0);
 }
