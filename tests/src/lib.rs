@@ -20,6 +20,6 @@ pub use canary::Canary;
 pub use client::{Connection, Reply, get, raw};
 pub use dns::Dns;
 pub use http2::Http2;
-pub use process::{Finished, run};
+pub use process::{Finished, run, run_with};
 pub use server::{Server, Stopped};
 pub use wire::Wire;

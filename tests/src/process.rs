@@ -21,7 +21,13 @@ pub struct Finished {
 
 /// Runs `runner` with `args` in `dir` to its end.
 pub async fn run(dir: &Path, args: &[&str]) -> Finished {
+    run_with(dir, args, &[]).await
+}
+
+/// The same, with these variables in its environment.
+pub async fn run_with(dir: &Path, args: &[&str], environment: &[(&str, &str)]) -> Finished {
     let output = command(dir, args, Trace::next().as_ref())
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .output()
         .await
