@@ -16,7 +16,10 @@ use crate::trace::Trace;
 use crate::{App, process};
 
 /// How long a story waits for what must happen. Only a story that fails ever waits this long.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long it waits for a server that may have to compile tens of megabytes first.
+const START: Duration = Duration::from_secs(300);
 
 /// `runner up`, ready, with everything it logs.
 pub struct Server {
@@ -77,7 +80,7 @@ impl Server {
         let log = Arc::<Log>::default();
         let stderr = child.stderr.take().expect("piped");
         tokio::spawn(read(stderr, log.clone(), trace));
-        let started = log.wait(|line| line["event"] == "listening").await;
+        let started = log.wait_for(START, |line| line["event"] == "listening").await;
         let Some(line) = started else {
             let code = child.wait().await.expect("a child").code().unwrap_or(-1);
             return Err(Stopped {
@@ -218,6 +221,10 @@ impl Log {
     }
 
     async fn wait(&self, is_it: impl Fn(&Value) -> bool) -> Option<Value> {
+        self.wait_for(PATIENCE, is_it).await
+    }
+
+    async fn wait_for(&self, patience: Duration, is_it: impl Fn(&Value) -> bool) -> Option<Value> {
         let waiting = async {
             loop {
                 let grown = self.grown.notified();
