@@ -189,7 +189,8 @@ pub(crate) fn target(parameters: &[(&str, &str)]) -> String {
     format!("/fetch?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
-/// Two canaries on one port, on both loopbacks; only the first where the machine has no IPv6.
+/// Two canaries on one port, on both loopbacks; only the first where the machine has no IPv6, and that is said.
+#[expect(clippy::print_stderr, reason = "cargo test shows it")]
 pub(crate) async fn canaries() -> Vec<Canary> {
     let first = Canary::start().await;
     let port = first.port();
