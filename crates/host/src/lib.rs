@@ -21,6 +21,7 @@ mod guest;
 mod handler;
 mod identity;
 mod imports;
+mod inside;
 mod log;
 mod outgoing;
 mod state;

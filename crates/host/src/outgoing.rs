@@ -16,9 +16,9 @@ use runner_outbound::{Denied, Grants, Permitted, Timeouts};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::BoxError;
 use crate::app::{App, Target};
 use crate::event::{Event, RequestId};
+use crate::{BoxError, inside};
 
 type Io = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 type Sent = Result<(Response<WasiBody>, Io), HttpError>;
@@ -100,10 +100,8 @@ impl WasiHttpHooks for Outgoing {
         };
         let (app, depth) = (self.app.clone(), self.depth + 1);
         Box::new(async move {
-            // The boxed future breaks a cycle of types: a call inside the app makes an instance, which makes calls.
-            let call: Pin<Box<dyn Future<Output = Response<crate::Body>> + Send>> =
-                Box::pin(async move { app.call(target, request, depth).await });
-            Ok(sent(call.await, slots))
+            let response = inside::call(app, target, request, depth).await?;
+            Ok(sent(response, slots))
         })
     }
 }
