@@ -76,7 +76,7 @@ pub(crate) async fn load_all(
     events: &Events,
 ) -> Result<Vec<(Handler, Loaded)>, LoadError> {
     let linker = linker(engine);
-    let app: Arc<Path> = manifest.path.parent().unwrap_or(Path::new("")).into();
+    let app = app_dir(&manifest.path);
     let mut loading = Vec::new();
     for wanted in manifest.components.values() {
         let (engine, linker, events) = (engine.clone(), linker.clone(), events.clone());
@@ -105,6 +105,12 @@ pub(crate) async fn load_all(
     } else {
         Err(LoadError { diagnostics })
     }
+}
+
+/// The folder of the manifest, absolute: the folder of `spin-like.toml` is empty, and a glob below that is one below `/`.
+fn app_dir(manifest: &Path) -> Arc<Path> {
+    let path = std::path::absolute(manifest).unwrap_or_else(|_| Path::new(".").join(manifest));
+    path.parent().unwrap_or(Path::new(".")).into()
 }
 
 fn linker(engine: &Engine) -> Arc<Linker<State>> {
@@ -395,5 +401,22 @@ fn list(names: &[String]) -> String {
         shown.join(", ")
     } else {
         format!("{} and {more} more", shown.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_an_app_is_absolute() {
+        let here = std::env::current_dir().unwrap();
+        for (manifest, dir) in [
+            ("spin-like.toml", here.clone()),
+            ("shop/spin-like.toml", here.join("shop")),
+            ("/shop/spin-like.toml", "/shop".into()),
+        ] {
+            assert_eq!(*app_dir(Path::new(manifest)), *dir, "{manifest}");
+        }
     }
 }
