@@ -166,10 +166,18 @@ impl App {
         let started = Instant::now();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let address = client.address;
-        let mut turn = Turn::new(depth);
-        let answer = self.dispatch(&mut turn, target, request, client).await;
-        let response = answer.unwrap_or_else(|error| self.refuse(&turn, &error));
-        self.record(turn, method, path, address, started, response)
+        let mut waiting = Waiting {
+            app: self,
+            turn: Some(Turn::new(depth)),
+            method,
+            path,
+            address,
+            started,
+        };
+        let turn = waiting.turn.as_mut().expect("put there above");
+        let answer = self.dispatch(turn, target, request, client).await;
+        let response = answer.unwrap_or_else(|error| self.refuse(turn, &error));
+        waiting.record(response)
     }
 
     fn refuse(&self, turn: &Turn, error: &Error) -> Response<Body> {
@@ -225,7 +233,7 @@ impl App {
 
     fn find<'a>(&'a self, client: &Client, path: &NormalPath) -> Option<Match<'a>> {
         let host = host_of(&client.authority);
-        if client.address.is_some() && host.ends_with(INTERNAL) {
+        if client.address.is_some() && is_internal(host) {
             return None;
         }
         self.manifest.routes.find(Some(host), path)
@@ -288,6 +296,42 @@ impl App {
     }
 }
 
+/// What a client that goes away before it is answered is recorded with; nginx made it up, no client ever sees it.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// A request that is being answered. Dropped before that, it is recorded as one whose client went away.
+struct Waiting<'a> {
+    app: &'a App,
+    turn: Option<Turn>,
+    method: Method,
+    path: String,
+    address: Option<std::net::SocketAddr>,
+    started: Instant,
+}
+
+impl Waiting<'_> {
+    fn record(&mut self, response: Response<Body>) -> Response<Body> {
+        let Some(turn) = self.turn.take() else {
+            return response;
+        };
+        let (method, path) = (self.method.clone(), std::mem::take(&mut self.path));
+        self.app
+            .record(turn, method, path, self.address, self.started, response)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.turn.is_some() {
+            // A body that nobody reads to its end is the record of a client that went away.
+            let mut response = Response::new(Body::full("unread"));
+            *response.status_mut() =
+                StatusCode::from_u16(CLIENT_CLOSED_REQUEST).expect("three digits");
+            drop(self.record(response));
+        }
+    }
+}
+
 impl Turn {
     fn new(depth: u8) -> Turn {
         Turn {
@@ -346,4 +390,10 @@ fn host_of(authority: &str) -> &str {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
     }
+}
+
+/// Whether a host is a component's name inside its app, in any spelling of that name.
+fn is_internal(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host.to_ascii_lowercase().ends_with(INTERNAL)
 }
