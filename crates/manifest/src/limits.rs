@@ -6,7 +6,7 @@ use crate::Diagnostic;
 use crate::raw::{Item, Table};
 
 /// What this version holds a component to; a limit that is not here gives a warning.
-const ENFORCED: [&str; 2] = ["request_timeout", "outbound_concurrency"];
+const ENFORCED: [&str; 3] = ["request_timeout", "outbound_concurrency", "memory"];
 /// A limit that is longer is no limit.
 const MAX_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// One page of WebAssembly.

@@ -228,7 +228,6 @@ limits = { memory = "64 MiB", cpu = 1, queue = 0, log_rate = "16 KiB/s", outboun
     assert_eq!(
         warned,
         [
-            "memory",
             "cpu",
             "queue",
             "log_rate",
