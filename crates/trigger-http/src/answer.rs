@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, UPGRADE};
@@ -72,7 +72,14 @@ fn no_content() -> Response<Body> {
 }
 
 fn hide_connection(headers: &mut HeaderMap) {
-    for name in &OF_THE_CONNECTION {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&OF_THE_CONNECTION) {
         headers.remove(name);
     }
 }
@@ -92,6 +99,7 @@ fn for_the_wire(method: &Method, response: Response<Body>) -> Response<Reply> {
     let reply = Reply {
         body: if bodiless { body.detach() } else { body },
         declared: !bodiless && head.headers.contains_key(CONTENT_LENGTH),
+        broken: None,
     };
     Response::from_parts(head, reply)
 }
@@ -101,6 +109,8 @@ pub(crate) struct Reply {
     body: Body,
     /// Its length is what `content-length` says. hyper must not know better: it asserts that both agree.
     declared: bool,
+    /// How it broke off, while what came before is written.
+    broken: Option<BoxError>,
 }
 
 impl http_body::Body for Reply {
@@ -111,11 +121,22 @@ impl http_body::Body for Reply {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Some(Err(error)) = frame else {
+            return Poll::Ready(frame);
+        };
+        // hyper throws away what it has not written yet when a body fails. A turn without news makes it write: a
+        // client then sees a response that breaks off, and not a server that has vanished.
+        self.broken = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.broken.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
