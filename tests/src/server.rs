@@ -240,7 +240,7 @@ impl Log {
                 grown.await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting)
+        tokio::time::timeout(patience, waiting)
             .await
             .unwrap_or(None)
     }
