@@ -16,6 +16,7 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// [`escape`] for a line of which a part is marked: the line, cut to about `width` around the mark, and the mark in it.
 pub(crate) fn escape_line(line: &str, mark: Range<usize>, width: usize) -> (String, Range<usize>) {
+    let line = &without_credentials(line);
     let fits = mark.end <= after(line, 0, width);
     let start = if fits {
         0
@@ -45,6 +46,22 @@ pub(crate) fn escape_line(line: &str, mark: Range<usize>, width: usize) -> (Stri
     }
     let seen = seen.start..seen.end.max(seen.start);
     (out, seen)
+}
+
+/// A line with a star for each byte of what stands before the `@` of a URL: a name, and perhaps a password.
+fn without_credentials(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((before, url)) = rest.split_once("://") {
+        let end = url.find(['"', '\'']).unwrap_or(url.len());
+        let secret = url[..end].rfind('@').unwrap_or(0);
+        out.push_str(before);
+        out.push_str("://");
+        out.extend(std::iter::repeat_n('*', secret));
+        rest = &url[secret..];
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Cuts a text that goes into a message to `length` characters.
@@ -81,4 +98,30 @@ fn push(out: &mut String, c: char) {
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shows(line: &str, expected: &str) {
+        assert_eq!(without_credentials(line), expected);
+    }
+
+    #[test]
+    fn credentials_in_a_quoted_line_are_stars() {
+        shows(
+            r#"a = ["https://x.com", "b@c"]"#,
+            r#"a = ["https://x.com", "b@c"]"#,
+        );
+        shows(
+            r#"a = ["https://u:p@x.com"]"#,
+            r#"a = ["https://***@x.com"]"#,
+        );
+        shows(
+            r#"a = ["https://u@p/@x", 'http://ü@y']"#,
+            r#"a = ["https://****@x", 'http://**@y']"#,
+        );
+        shows("https://u@x https://v@y", "https://*************@y");
+    }
 }
