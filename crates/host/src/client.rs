@@ -3,7 +3,7 @@
 //! A request without an authority is a call to the guest's own app. Below us such a request fails before the door is
 //! asked, so it is given the name of its own app here, and then enters the same door as every other.
 
-use http::uri::{Authority, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Accessor, Linker, Resource};
 use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
@@ -72,6 +72,8 @@ async fn send_03(
             call.authority = Some(Authority::from_static(OWN));
             call.scheme = Some(Scheme::HTTP);
         }
+        call.path_with_query
+            .get_or_insert_with(|| PathAndQuery::from_static("/"));
         Ok(())
     })?;
     let http = store.with_getter::<WasiHttp>(State::http);

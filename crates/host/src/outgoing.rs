@@ -78,6 +78,11 @@ impl Outgoing {
 }
 
 impl WasiHttpHooks for Outgoing {
+    /// Which schemes there are is for the destination's parser to say, so that what it refuses is told like any denial.
+    fn is_supported_scheme(&mut self, _: &http::uri::Scheme) -> bool {
+        true
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,

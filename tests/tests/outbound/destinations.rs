@@ -2,12 +2,11 @@
 
 use runner_tests::{Canary, Dns};
 
-use crate::scene::No::{self, Denied, NotHttp, Refused};
+use crate::scene::No::{self, Denied, Refused};
 use crate::scene::{Scene, canaries, untouched};
 
 const BOTH: [No; 2] = [Denied, Denied];
 const NO_AUTHORITY: [No; 2] = [Refused("authority"), Refused("authority")];
-const NO_SCHEME: [No; 2] = [NotHttp, NotHttp];
 /// The types of 0.3 read a port where 0.2 leaves that to the door.
 const LATE_EARLY: [No; 2] = [Denied, Refused("authority")];
 
@@ -259,10 +258,10 @@ async fn c48_an_empty_port_is_the_usual_one_and_zeros_in_front_say_nothing() {
 #[tokio::test]
 async fn c49_schemes_that_are_not_http_are_denied() {
     denied(&[
-        (("ws", "allowed.com", "/"), NO_SCHEME),
-        (("ftp", "allowed.com", "/"), NO_SCHEME),
-        (("unix", "allowed.com", "/"), NO_SCHEME),
-        (("file", "allowed.com", "/"), NO_SCHEME),
+        (("ws", "allowed.com", "/"), BOTH),
+        (("ftp", "allowed.com", "/"), BOTH),
+        (("unix", "allowed.com", "/"), BOTH),
+        (("file", "allowed.com", "/"), BOTH),
         (
             ("http+unix", "%2Fvar%2Frun%2Fdocker.sock", "/"),
             NO_AUTHORITY,

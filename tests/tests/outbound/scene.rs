@@ -14,8 +14,6 @@ pub(crate) enum No {
     Denied,
     /// The host did not even take this part of the request.
     Refused(&'static str),
-    /// The host did not take the request.
-    NotHttp,
 }
 
 /// Both guests, served.
@@ -87,7 +85,6 @@ impl Scene {
             let (error, at) = match says[n] {
                 No::Denied => ("HTTP-request-denied", sends),
                 No::Refused(at) => ("refused", at),
-                No::NotHttp => ("HTTP-protocol-error", if n == 0 { "handle" } else { sends }),
             };
             let got = (report["error"].as_str(), report["at"].as_str());
             assert_eq!(got, (Some(error), Some(at)), "{guest}: {url}: {report}");
