@@ -18,7 +18,7 @@ pub type Events = Arc<dyn Fn(Event<'_>) + Send + Sync>;
 /// Something an operator wants to know.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// An outbound call was denied. Repeats within [`crate::denials`]' window are folded into the next one told.
+    /// An outbound call was denied. Repeats within ten seconds are folded into the next one told.
     Denied {
         /// Which call, and which line would allow it.
         denied: &'a Denied,
