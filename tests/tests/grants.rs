@@ -206,6 +206,9 @@ async fn what_lies_behind_a_link_is_not_granted() {
     }
 }
 
+/// Names with their values.
+type Environment = &'static [(&'static str, &'static str)];
+
 /// The guest `variables`, whose `value` is made of `word`.
 fn with_variables(default: &str) -> App {
     App::new(&format!(
@@ -219,7 +222,7 @@ fn with_variables(default: &str) -> App {
 
 #[tokio::test]
 async fn variables_reach_a_guest_from_the_flag_before_the_environment_before_the_default() {
-    let rows: [(&[&str], &[(&str, &str)], &str); 6] = [
+    let rows: [(&[&str], Environment, &str); 6] = [
         (&[], &[], "default"),
         (&[], &[("SPIN_VARIABLE_WORD", "spin")], "spin"),
         (&[], &[("RUNNER_VARIABLE_WORD", "runner")], "runner"),

@@ -19,6 +19,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+/// Names with their values.
+type Headers = &'static [(&'static str, &'static str)];
+
 /// Both versions of `wasi:http`.
 const BOTH: [&str; 2] = ["probe", "probe3"];
 
@@ -98,7 +101,7 @@ async fn guests_of_both_versions_answer() {
 
 #[tokio::test]
 async fn a_guest_is_told_by_which_route_and_by_whom_it_was_asked() {
-    let rows: [(&str, &str, &[(&str, &str)]); 4] = [
+    let rows: [(&str, &str, Headers); 4] = [
         (
             "exact.test",
             "/headers",
