@@ -80,7 +80,9 @@ impl Server {
         let log = Arc::<Log>::default();
         let stderr = child.stderr.take().expect("piped");
         tokio::spawn(read(stderr, log.clone(), trace));
-        let started = log.wait_for(START, |line| line["event"] == "listening").await;
+        let started = log
+            .wait_for(START, |line| line["event"] == "listening")
+            .await;
         let Some(line) = started else {
             let code = child.wait().await.expect("a child").code().unwrap_or(-1);
             return Err(Stopped {
