@@ -38,28 +38,63 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the guest passed on that an inner call was nested too deeply.
+    /// Whether calls inside the app were nested too deeply, here or where the guest passes it on from.
     pub fn is_loop(&self) -> bool {
         matches!(self, Error::Loop(_) | Error::Guest(HttpError::LoopDetected))
     }
+
+    /// Whether the guest's error says that somebody it called is at fault.
+    pub fn blames_upstream(&self) -> bool {
+        use HttpError as E;
+        let Error::Guest(code) = self else {
+            return false;
+        };
+        match code {
+            E::DnsTimeout
+            | E::DnsError { .. }
+            | E::DestinationNotFound
+            | E::DestinationUnavailable
+            | E::DestinationIpProhibited
+            | E::DestinationIpUnroutable
+            | E::ConnectionRefused
+            | E::ConnectionTerminated
+            | E::ConnectionTimeout
+            | E::ConnectionReadTimeout
+            | E::ConnectionWriteTimeout
+            | E::ConnectionLimitReached
+            | E::TlsProtocolError
+            | E::TlsCertificateError
+            | E::TlsAlertReceived { .. }
+            | E::HttpResponseIncomplete
+            | E::HttpResponseHeaderSectionSize(_)
+            | E::HttpResponseHeaderSize { .. }
+            | E::HttpResponseBodySize(_)
+            | E::HttpResponseTrailerSectionSize(_)
+            | E::HttpResponseTrailerSize { .. }
+            | E::HttpResponseTransferCoding(_)
+            | E::HttpResponseContentCoding(_)
+            | E::HttpResponseTimeout
+            | E::HttpUpgradeFailed
+            | E::HttpProtocolError => true,
+            // The guest's own request, or nothing that has a name yet.
+            _ => false,
+        }
+    }
 }
 
-/// The name of an error as WIT writes it, for the log.
+/// The name of an error as WIT writes it, `HTTP-request-denied`, for the log.
 pub(crate) fn code(error: &HttpError) -> String {
+    const ACRONYMS: [&str; 5] = ["Http", "Dns", "Tls", "Ip", "Uri"];
     let debug = format!("{error:?}");
     let name = debug.split(['(', ' ', '{']).next().unwrap_or_default();
-    let mut words = String::new();
-    for (i, c) in name.chars().enumerate() {
-        if c.is_ascii_uppercase() && i > 0 {
-            words.push('-');
-        }
-        words.push(c);
-    }
-    words
-        .replace("Http-", "HTTP-")
-        .replace("Dns", "DNS")
-        .replace("-Ip-", "-IP-")
-        .replace("Tls-", "TLS-")
+    let starts = name.char_indices().filter(|(_, c)| c.is_ascii_uppercase());
+    let starts: Vec<usize> = starts.map(|(at, _)| at).chain([name.len()]).collect();
+    let words = starts.windows(2).map(|ends| &name[ends[0]..ends[1]]);
+    let words = words.map(|word| match ACRONYMS.contains(&word) {
+        true => word.to_ascii_uppercase(),
+        false => word.to_ascii_lowercase(),
+    });
+    words.collect::<Vec<_>>().join("-")
 }
 
 #[cfg(test)]
@@ -68,10 +103,40 @@ mod tests {
 
     #[test]
     fn errors_are_named_as_wit_names_them() {
-        assert_eq!(code(&HttpError::HttpRequestDenied), "HTTP-Request-Denied");
+        assert_eq!(code(&HttpError::HttpRequestDenied), "HTTP-request-denied");
+        assert_eq!(
+            code(&HttpError::DestinationIpProhibited),
+            "destination-IP-prohibited"
+        );
         assert_eq!(
             code(&HttpError::InternalError(Some("x".into()))),
-            "Internal-Error"
+            "internal-error"
         );
+    }
+
+    #[test]
+    fn a_guests_error_blames_an_upstream_or_the_guest() {
+        let dns = HttpError::DnsError {
+            rcode: None,
+            info_code: None,
+        };
+        for (code, upstream, inner_loop) in [
+            (HttpError::DnsTimeout, true, false),
+            (dns, true, false),
+            (HttpError::ConnectionRefused, true, false),
+            (HttpError::DestinationUnavailable, true, false),
+            (HttpError::TlsCertificateError, true, false),
+            (HttpError::HttpResponseTimeout, true, false),
+            (HttpError::HttpResponseBodySize(None), true, false),
+            (HttpError::HttpProtocolError, true, false),
+            (HttpError::LoopDetected, false, true),
+            (HttpError::HttpRequestDenied, false, false),
+            (HttpError::ConfigurationError, false, false),
+            (HttpError::InternalError(None), false, false),
+        ] {
+            let error = Error::Guest(code);
+            let got = (error.blames_upstream(), error.is_loop());
+            assert_eq!(got, (upstream, inner_loop), "{error}");
+        }
     }
 }
