@@ -83,7 +83,7 @@ impl<'a> Seen<'a> {
         Seen {
             matched_route: whole,
             raw_component_route: whole,
-            component_route: "",
+            component_route: "/",
             path_info: path.as_str(),
             params: &[],
         }
