@@ -578,6 +578,30 @@ async fn a_guest_that_does_not_answer_in_time_is_a_504() {
 }
 
 #[tokio::test]
+async fn a_guest_that_computes_on_after_its_head_is_stopped_and_its_response_cut() {
+    for guest in BOTH {
+        let app = app(guest, "limits = { request_timeout = \"200 ms\" }");
+        let server = Server::start(&app, &[]).await;
+
+        let answer = runner_tests::raw(
+            server.address(),
+            b"GET /loop-after-head HTTP/1.1\r\nhost: a\r\n\r\n",
+        )
+        .await;
+
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n"),
+            "{guest}: {answer}"
+        );
+        assert!(!answer.ends_with("0\r\n\r\n"), "{guest}: {answer}");
+        assert_eq!(
+            failure(&server, "/loop-after-head").await["message"],
+            "computed for 200ms after its response had begun"
+        );
+    }
+}
+
+#[tokio::test]
 async fn memory_grows_up_to_its_limit_and_no_further() {
     for (lines, fits, too_much) in [
         ("", 32 << 20, 256 << 20),

@@ -236,7 +236,7 @@ impl Recorder {
     }
 
     fn failed(&mut self, error: &wasmtime::Error) {
-        let error = crate::guest::failure(error, caps::REQUEST_TIMEOUT);
+        let error = crate::guest::failure(error);
         self.record.outcome = Outcome::GuestFailed;
         self.report(&error);
     }

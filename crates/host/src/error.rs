@@ -14,6 +14,9 @@ pub enum Error {
     /// The guest gave no response within the component's `request_timeout`.
     #[error("no response within {0:?}")]
     Timeout(std::time::Duration),
+    /// The guest computed for as long as its `request_timeout` after its response had begun.
+    #[error("computed for {0:?} after its response had begun")]
+    Overran(std::time::Duration),
     /// The guest returned without a response.
     #[error("returned without a response")]
     NoResponse,

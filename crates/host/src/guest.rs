@@ -19,10 +19,14 @@ use crate::{Error, caps};
 /// What a guest answered: its response, or the error it gave in place of one.
 pub(crate) type Answer = Result<Response<WasiBody>, HttpError>;
 
-/// The host's own reason to stop a guest.
+/// The host's own reasons to stop a guest, each with the time it had.
 #[derive(Debug, thiserror::Error)]
-#[error("the guest ran past its deadline")]
-struct DeadlinePassed;
+enum Deadline {
+    #[error("no response within {0:?}")]
+    Head(Duration),
+    #[error("computed for {0:?} after its response had begun")]
+    Body(Duration),
+}
 
 /// Where a guest's answer goes. Once it has gone, the deadline for it is void.
 pub(crate) struct Reply {
@@ -49,11 +53,12 @@ impl Reply {
     }
 }
 
-/// A store for one request. A guest in a loop gives way at every tick, and is stopped at `deadline` while `reply` waits.
+/// A store for one request. A guest that computes gives way at every tick. It is stopped when `timeout` has passed
+/// without an answer, and when it has computed for as long again after it: waiting then costs it nothing.
 pub(crate) fn store(
     engine: &wasmtime::Engine,
     state: State,
-    deadline: Instant,
+    timeout: Duration,
     reply: &Reply,
 ) -> Result<Store<State>, Error> {
     let mut store =
@@ -61,10 +66,16 @@ pub(crate) fn store(
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(caps::HOSTCALL_FUEL);
     store.set_epoch_deadline(1);
-    let given = reply.given.clone();
+    let (started, given) = (Instant::now(), reply.given.clone());
+    let mut computed = Duration::ZERO;
     store.epoch_deadline_callback(move |_| {
-        if !given.load(Ordering::Relaxed) && Instant::now() >= deadline {
-            return Err(DeadlinePassed.into());
+        if given.load(Ordering::Relaxed) {
+            computed += caps::TICK;
+            if computed > timeout {
+                return Err(Deadline::Body(timeout).into());
+            }
+        } else if started.elapsed() >= timeout {
+            return Err(Deadline::Head(timeout).into());
         }
         Ok(UpdateDeadline::YieldCustom(
             1,
@@ -138,9 +149,11 @@ async fn run_03(
 }
 
 /// What a guest's end means for a request that has no response yet.
-pub(crate) fn failure(error: &wasmtime::Error, timeout: Duration) -> Error {
-    if error.downcast_ref::<DeadlinePassed>().is_some() {
-        return Error::Timeout(timeout);
+pub(crate) fn failure(error: &wasmtime::Error) -> Error {
+    match error.downcast_ref::<Deadline>() {
+        Some(Deadline::Head(timeout)) => return Error::Timeout(*timeout),
+        Some(Deadline::Body(timeout)) => return Error::Overran(*timeout),
+        None => {}
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return Error::Capacity(caps::INSTANCES);

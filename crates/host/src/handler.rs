@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Request, Response};
 use runner_manifest::ComponentId;
@@ -58,12 +58,16 @@ impl Handler {
         call: Call,
         request: Request<WasiBody>,
     ) -> Result<Response<Body>, Error> {
-        let deadline = Instant::now() + self.request_timeout;
         let (reply, mut answer) = Reply::new();
-        let store = guest::store(&self.engine, self.state(call)?, deadline, &reply)?;
+        let store = guest::store(
+            &self.engine,
+            self.state(call)?,
+            self.request_timeout,
+            &reply,
+        )?;
         let guest: Guest = Box::pin(guest::run(self.pre.clone(), store, request, reply));
-        let waiting = first_answer(guest, &mut answer, self.request_timeout);
-        let waited = tokio::time::timeout_at(deadline.into(), waiting).await;
+        let waiting = first_answer(guest, &mut answer);
+        let waited = tokio::time::timeout(self.request_timeout, waiting).await;
         let (answer, guest) = waited.map_err(|_| Error::Timeout(self.request_timeout))??;
         match answer {
             Ok(response) => Ok(response.map(|body| Body::guest(body, guest))),
@@ -118,7 +122,6 @@ impl Handler {
 async fn first_answer(
     mut guest: Guest,
     answer: &mut oneshot::Receiver<Answer>,
-    timeout: Duration,
 ) -> Result<(Answer, Option<Guest>), Error> {
     let (answer, ended) = std::future::poll_fn(|cx| {
         let ended = guest.as_mut().poll(cx);
@@ -136,7 +139,7 @@ async fn first_answer(
         (Some(answer), Poll::Ready(Err(error))) => {
             Ok((answer, Some(Box::pin(async { Err(error) }))))
         }
-        (None, Poll::Ready(Err(error))) => Err(guest::failure(&error, timeout)),
+        (None, Poll::Ready(Err(error))) => Err(guest::failure(&error)),
         (None, _) => Err(Error::NoResponse),
     }
 }

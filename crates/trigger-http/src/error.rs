@@ -20,7 +20,7 @@ pub fn refuse(error: &Error) -> Response<Body> {
     let status = match error {
         Error::BadPath(_) => StatusCode::BAD_REQUEST,
         Error::NoRoute => StatusCode::NOT_FOUND,
-        Error::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+        Error::Timeout(_) | Error::Overran(_) => StatusCode::GATEWAY_TIMEOUT,
         Error::Capacity(_) => StatusCode::SERVICE_UNAVAILABLE,
         Error::Loop(_) => StatusCode::LOOP_DETECTED,
         Error::Guest(_) if error.is_loop() => StatusCode::LOOP_DETECTED,
