@@ -394,6 +394,6 @@ fn host_of(authority: &str) -> &str {
 
 /// Whether a host is a component's name inside its app, in any spelling of that name.
 fn is_internal(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host);
+    let host = host.trim_end_matches('.');
     host.to_ascii_lowercase().ends_with(INTERNAL)
 }

@@ -61,6 +61,10 @@ pub(crate) enum Error {
     Componentize(String),
     #[error("it is damaged: {0}")]
     Invalid(String),
+    #[error("it nests modules and components more than {} deep", caps::NESTING)]
+    Nested,
+    #[error("it has a section of types of more than {} KiB", caps::TYPE_SECTION >> 10)]
+    Types,
 }
 
 impl Error {
@@ -81,6 +85,7 @@ impl Error {
             Error::CoreModule => {
                 "build for `wasm32-wasip2`, or run `wasm-tools component new` on it"
             }
+            Error::Nested | Error::Types => "no toolchain makes such a component; leave it out",
             Error::Componentize(_) | Error::Invalid(_) => "build it again with a current toolchain",
         }
     }
@@ -91,6 +96,7 @@ impl Artifact {
         let bytes = read_file(path)?;
         let digest = hex(ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref());
         let size = bytes.len() as u64;
+        check_shape(&bytes)?;
         let component = into_component(bytes)?;
         let producers = producers(&component);
         Ok(Artifact {
@@ -213,10 +219,35 @@ pub(crate) fn broken(error: &wasmparser::BinaryReaderError) -> Error {
     }
 }
 
-/// Checks that `component` is whole before the compiler sees it.
-pub(crate) fn validate(component: &[u8]) -> Result<(), Error> {
-    for payload in Parser::new(0).parse_all(component) {
-        payload.map_err(|error| broken(&error))?;
+/// Checks that WebAssembly is whole, and that reading it takes no recursion without end, before anything reads it so.
+fn check_shape(wasm: &[u8]) -> Result<(), Error> {
+    if !Parser::is_component(wasm) && !Parser::is_core_wasm(wasm) {
+        return Ok(());
+    }
+    let mut depth = 0;
+    for payload in Parser::new(0).parse_all(wasm) {
+        let types = match payload.map_err(|error| broken(&error))? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                depth += 1;
+                0
+            }
+            Payload::End(_) => {
+                depth = usize::saturating_sub(depth, 1);
+                0
+            }
+            Payload::ComponentTypeSection(section) => section.range().len(),
+            Payload::CoreTypeSection(section) => section.range().len(),
+            Payload::CustomSection(section) if section.name().starts_with("component-type") => {
+                section.data().len()
+            }
+            _ => 0,
+        };
+        if depth > caps::NESTING {
+            return Err(Error::Nested);
+        }
+        if types > caps::TYPE_SECTION {
+            return Err(Error::Types);
+        }
     }
     Ok(())
 }
@@ -297,6 +328,39 @@ mod tests {
             &code,
             "it is precompiled code, which is not accepted: an app's bytes are never run as machine code",
         );
+    }
+
+    fn leb(mut number: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while number > 127 {
+            bytes.push(number as u8 & 127 | 128);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    }
+
+    fn section(id: u8, content: &[u8]) -> Vec<u8> {
+        [vec![id], leb(content.len()), content.to_vec()].concat()
+    }
+
+    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    #[test]
+    fn e43_types_and_components_that_nest_without_end_are_refused() {
+        let types = [
+            &[1],
+            b"\x41\x01\x01".repeat(caps::TYPE_SECTION / 2).as_slice(),
+        ]
+        .concat();
+        let deep = [COMPONENT, &section(7, &types)].concat();
+        assert!(matches!(check_shape(&deep), Err(Error::Types)));
+
+        let mut nested = COMPONENT.to_vec();
+        for _ in 0..=caps::NESTING {
+            nested = [COMPONENT, &section(4, &nested)].concat();
+        }
+        assert!(matches!(check_shape(&nested), Err(Error::Nested)));
     }
 
     #[test]

@@ -65,3 +65,13 @@ pub const ARTIFACT: u64 = 256 * 1024 * 1024;
 
 /// Files a component may be granted, together: they are copied at the start.
 pub const FILES: u64 = 1024 * 1024 * 1024;
+
+/// Modules and components inside one another. Composed components nest a few levels.
+pub const NESTING: usize = 64;
+
+/// A section of component types, in bytes. All of WASI takes some 30 KiB; types nest inside a section, and whoever reads
+/// them does so by recursion.
+pub const TYPE_SECTION: usize = 256 * 1024;
+
+/// Stack of a thread that reads components: address space, for the recursion that [`TYPE_SECTION`] leaves possible.
+pub const LOADER_STACK: usize = 1 << 30;

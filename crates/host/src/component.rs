@@ -77,11 +77,16 @@ pub(crate) async fn load_all(
 ) -> Result<Vec<(Handler, Loaded)>, LoadError> {
     let linker = linker(engine);
     let app = app_dir(&manifest.path);
+    // As many at once as there are cores: a compile uses them all by itself.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let slots = Arc::new(Semaphore::new(cores));
     let mut loading = Vec::new();
     for wanted in manifest.components.values() {
         let (engine, linker, events) = (engine.clone(), linker.clone(), events.clone());
         let (wanted, app) = (wanted.clone(), app.clone());
-        loading.push(tokio::task::spawn_blocking(move || {
+        let slot = slots.clone().acquire_owned().await;
+        loading.push(on_own_thread(move || {
+            let _slot = slot;
             Loader {
                 engine: &engine,
                 linker: &linker,
@@ -97,7 +102,7 @@ pub(crate) async fn load_all(
         match task.await {
             Ok(Ok(handler)) => loaded.push(handler),
             Ok(Err(found)) => diagnostics.extend(found),
-            Err(panic) => diagnostics.push(diagnostic(format!("loading was interrupted: {panic}"))),
+            Err(_) => diagnostics.push(diagnostic("loading was interrupted".into())),
         }
     }
     if diagnostics.is_empty() {
@@ -105,6 +110,22 @@ pub(crate) async fn load_all(
     } else {
         Err(LoadError { diagnostics })
     }
+}
+
+/// Runs `load` on a thread with room for what a hostile component makes its reader do. Its answer never comes where there
+/// is no thread, or where it panicked.
+fn on_own_thread<T: Send + 'static>(
+    load: impl FnOnce() -> T + Send + 'static,
+) -> tokio::sync::oneshot::Receiver<T> {
+    let (answer, wait) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("runner-load".into())
+        .stack_size(caps::LOADER_STACK);
+    let run = move || drop(answer.send(load()));
+    if let Err(error) = thread.spawn(run) {
+        tracing::error!(%error, "cannot start a thread to load a component");
+    }
+    wait
 }
 
 /// The folder of the manifest, absolute: the folder of `spin-like.toml` is empty, and a glob below that is one below `/`.
@@ -184,7 +205,6 @@ impl Loader<'_> {
         if let Some(component) = self.cached(&name) {
             return Ok((component, true));
         }
-        artifact::validate(&artifact.component).map_err(|error| self.unusable(&error))?;
         events(Event::Loading {
             component: &self.wanted.id,
         });

@@ -129,20 +129,27 @@ impl Copier<'_> {
         }
     }
 
+    /// `source` is as the manifest gives it: joined to the manifest's folder.
     fn directory(&mut self, source: &Path, to: &Path) -> Result<(), Error> {
-        let name = source.display().to_string();
-        let from = self.app.join(source);
-        let found = fs::symlink_metadata(&from).map_err(|e| Error::Copy(name.clone(), e))?;
+        let failed = |error| Error::Copy(source.display().to_string(), error);
+        let from = std::path::absolute(source).map_err(failed)?;
+        let inside = from.strip_prefix(self.app).map(Path::to_path_buf);
+        let relative = inside.clone().unwrap_or_else(|_| source.to_path_buf());
+        let name = relative.display().to_string();
+        let found = fs::symlink_metadata(&from).map_err(failed)?;
         if found.is_symlink() {
             return Err(Error::Link(name));
         }
         if !found.is_dir() {
             return Err(Error::NotADirectory(name));
         }
-        self.entry(&from, source, to)
+        if inside.is_ok() {
+            self.stays_inside(&from, &relative)?;
+        }
+        self.entry(&from, &relative, to)
     }
 
-    /// A glob walks through links to directories; what it found there is not below the app.
+    /// A path may walk through links to directories; what is behind them is not below the app.
     fn stays_inside(&self, path: &Path, relative: &Path) -> Result<(), Error> {
         let name = relative.display().to_string();
         let real = |path: &Path| fs::canonicalize(path).map_err(|e| Error::Copy(name.clone(), e));
@@ -247,7 +254,7 @@ mod tests {
         let wanted = [
             FileMount::Glob("assets/*.txt".into()),
             FileMount::Directory {
-                source: "assets".into(),
+                source: app.path().join("assets"),
                 destination: "/data".into(),
             },
         ];
@@ -261,6 +268,32 @@ mod tests {
         let root = files.root.path().to_path_buf();
         drop(files);
         assert!(!root.exists(), "the copy goes when the app does");
+    }
+
+    #[test]
+    fn a_mount_is_held_to_exclusions_and_to_no_links_wherever_one_stands() {
+        let app = app();
+        let outside = tempfile::tempdir().unwrap();
+        fs::create_dir(outside.path().join("sub")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), app.path().join("link")).unwrap();
+        let mount = |source: &str| FileMount::Directory {
+            source: app.path().join(source),
+            destination: "/d".into(),
+        };
+        let files = Files::copy(
+            app.path(),
+            &[mount("assets")],
+            &["assets/secret.key".into()],
+        );
+        let files = files.unwrap().unwrap();
+        assert_eq!(listing(&files), ["/d: a.txt", "/d: deep/b.txt"]);
+        let linked = Files::copy(app.path(), &[mount("link/sub")], &[])
+            .err()
+            .unwrap();
+        assert_eq!(
+            linked.to_string(),
+            "`link/sub` is a link; links are not followed, name what it leads to"
+        );
     }
 
     #[test]
@@ -291,14 +324,14 @@ mod tests {
         );
         assert_eq!(
             copy(FileMount::Directory {
-                source: "assets".into(),
+                source: app.path().join("assets"),
                 destination: "/".into()
             }),
             "`assets/etc` is a link; links are not followed, name what it leads to"
         );
         assert_eq!(
             copy(FileMount::Directory {
-                source: "other.txt".into(),
+                source: app.path().join("other.txt"),
                 destination: "/".into()
             }),
             "`other.txt` is not a directory; a mount's `source` is one"

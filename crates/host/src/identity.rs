@@ -7,16 +7,7 @@ use runner_manifest::{Match, NormalPath};
 use crate::Client;
 
 /// Headers by which a proxy in front would tell who asked. No proxy is trusted, so whoever sent them is not believed.
-const OF_PROXIES: [&str; 8] = [
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-real-ip",
-    "x-client-ip",
-];
+const OF_PROXIES: [&str; 3] = ["forwarded", "x-real-ip", "x-client-ip"];
 
 /// Headers about one connection, which no guest is concerned with.
 const OF_CONNECTION: [&str; 8] = [
@@ -52,6 +43,7 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 fn is_ours(name: &str) -> bool {
     let name = name.replace('_', "-");
     name.starts_with("spin-")
+        || name.starts_with("x-forwarded")
         || OF_PROXIES.contains(&name.as_str())
         || OF_CONNECTION.contains(&name.as_str())
 }
@@ -157,6 +149,8 @@ mod tests {
             "X_Forwarded_For",
             "forwarded",
             "x-real-ip",
+            "X-Forwarded",
+            "x-forwarded-ssl",
             "upgrade",
             "http2-settings",
         ] {

@@ -89,6 +89,10 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
+        // A tunnel or an echo of headers is no more for a guest's own app than for anybody else.
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return Box::new(async { Err(HttpError::HttpRequestDenied) });
+        }
         let (permitted, slots) = match self
             .decide(&request)
             .and_then(|permitted| Ok((permitted, self.slots()?)))

@@ -113,6 +113,8 @@ impl Service<'_> {
             .attend(tokio::spawn(server.serve()), &handle, &mut signals, &wish)
             .await;
         reloading.abort();
+        // The app goes with it, and with the app the copies of its files.
+        let _ = reloading.await;
         exit
     }
 

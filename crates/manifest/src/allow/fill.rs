@@ -121,6 +121,9 @@ fn widens(split: &Split<'_>, filled: &AllowedHost) -> Option<&'static str> {
         HostPattern::Component(_) if !split.host.ends_with(crate::destination::INTERNAL) => {
             Some("another component")
         }
+        HostPattern::AnyComponent if !split.host.ends_with(crate::destination::INTERNAL) => {
+            Some("all components")
+        }
         HostPattern::Name(name) if is_local_name(name) => Some("this machine"),
         HostPattern::Net(net) if !crate::is_global(net.addr()) => {
             Some("an address that is not public")
