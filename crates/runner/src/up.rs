@@ -176,8 +176,10 @@ impl Service<'_> {
                 Signal::Stop(exit) if draining => return Ok(exit),
                 Signal::Stop(_) => {
                     draining = true;
-                    self.telemetry.say(&self.goodbye(handle));
+                    let goodbye = self.goodbye(handle);
+                    // Who reads that it drains may rely on it.
                     handle.drain();
+                    self.telemetry.say(&goodbye);
                 }
                 Signal::Reload if draining => {}
                 // A full channel already holds a wish that has not been taken up.
