@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 
 use crate::client::{Connection, Reply};
@@ -71,15 +71,8 @@ impl Server {
         if trace.is_some() {
             command.env("RUNNER_LOG", "warn,runner::dial=debug");
         }
-        let mut child = command
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("runner starts");
-        let log = Arc::<Log>::default();
-        let stderr = child.stderr.take().expect("piped");
-        tokio::spawn(read(stderr, log.clone(), trace));
+        command.envs(environment.iter().copied());
+        let (mut child, log) = spawn(command, trace);
         let started = log
             .wait_for(START, |line| line["event"] == "listening")
             .await;
@@ -105,15 +98,8 @@ impl Server {
     pub async fn start_text(app: &App, args: &[&str]) -> Server {
         let fixed = ["up", "--listen", "127.0.0.1:0", "--log-format", "text"];
         let args: Vec<&str> = fixed.iter().chain(args).copied().collect();
-        let mut command = process::command(app.path(), &args, None);
-        let mut child = command
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("runner starts");
-        let log = Arc::<Log>::default();
-        let stderr = child.stderr.take().expect("piped");
-        tokio::spawn(read(stderr, log.clone(), None));
+        let command = process::command(app.path(), &args, None);
+        let (child, log) = spawn(command, None);
         let served = |line: &Value| Some(line.as_str()?.split_once(" is served on ")?.1.to_owned());
         let started = log.wait(|line| served(line).is_some()).await;
         let url = started.as_ref().and_then(served);
@@ -203,6 +189,16 @@ impl Drop for Server {
             let _ = kill_process(self.pid, Signal::KILL);
         }
     }
+}
+
+/// Starts a `runner` and takes up what it logs.
+fn spawn(mut command: Command, trace: Option<Trace>) -> (Child, Arc<Log>) {
+    let piped = command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("runner starts");
+    let log = Arc::<Log>::default();
+    let stderr = child.stderr.take().expect("piped");
+    tokio::spawn(read(stderr, log.clone(), trace));
+    (child, log)
 }
 
 async fn read(stderr: impl tokio::io::AsyncRead + Unpin, log: Arc<Log>, trace: Option<Trace>) {
