@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use runner_manifest::ComponentId;
+use runner_manifest::{AllowedHost, ComponentId, Destination};
 use runner_outbound::Denied;
 
 use crate::Error;
@@ -33,6 +33,9 @@ pub enum Event<'a> {
         /// Equal denials since the last one told.
         folded: u64,
     },
+    /// An outbound call was decided: every one, never folded. One that is allowed by its name can be denied a moment later
+    /// for the addresses that the name leads to; then it is told twice.
+    Decision(Decision<'a>),
     /// A guest wrote a line to its standard output or error. The text is the guest's: escape it.
     Line {
         /// Who wrote it.
@@ -60,6 +63,39 @@ pub enum Event<'a> {
     },
     /// A response has ended, or its client went away.
     Request(&'a Record),
+}
+
+/// What was decided about one outbound call.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<'a> {
+    /// Who called.
+    pub component: &'a ComponentId,
+    /// SHA-256 of its file, in lower-case hexadecimal.
+    pub digest: &'a str,
+    /// Which load of the manifest decided.
+    pub generation: u64,
+    /// While serving which request.
+    pub request_id: RequestId,
+    /// The method of the call.
+    pub method: &'a Method,
+    /// The path of the call, without its query: that may hold secrets.
+    pub path: &'a str,
+    /// The decision.
+    pub verdict: Verdict<'a>,
+}
+
+/// Whether a call may be made.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdict<'a> {
+    /// It may.
+    Allow {
+        /// Where to.
+        to: &'a Destination,
+        /// By which rule.
+        rule: &'a AllowedHost,
+    },
+    /// It may not.
+    Deny(&'a Denied),
 }
 
 /// A guest's standard output or standard error.

@@ -33,7 +33,7 @@ pub use crate::body::Body;
 pub use crate::component::{LoadError, Loaded, World};
 pub use crate::engine::{Engine, EngineOptions};
 pub use crate::error::Error;
-pub use crate::event::{Event, Events, Outcome, Record, RequestId, Stream};
+pub use crate::event::{Decision, Event, Events, Outcome, Record, RequestId, Stream, Verdict};
 
 /// Any error, where only its text matters.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
-use runner_manifest::Destination;
+use runner_manifest::{Call, Destination};
 use runner_outbound::{Denied, Grants, Permitted, Timeouts};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::app::{App, Target};
-use crate::event::{Event, RequestId};
+use crate::event::{Decision, Event, RequestId, Verdict};
 use crate::{BoxError, inside};
 
 type Io = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
@@ -45,12 +45,20 @@ impl Outgoing {
             .authority()
             .map(|authority| authority.as_str())
             .unwrap_or_default();
-        let decided = match Destination::from_guest(scheme, authority) {
-            Ok(destination) => runner_outbound::permit(&self.grants, &destination),
-            Err(bad) => Err(Denied::bad(&self.grants, &bad)),
+        let asked = Asked::of(request);
+        let to = match Destination::from_guest(scheme, authority) {
+            Ok(to) => to,
+            Err(bad) => return Err(self.teller().deny(&Denied::bad(&self.grants, bad), &asked)),
         };
-        let call = Call::of(request);
-        decided.map_err(|denied| self.teller().deny(&denied, &call))
+        let call = Call::new(&to, request.method(), uri.path());
+        match runner_outbound::permit(&self.grants, &call) {
+            Ok(permitted) => {
+                let rule = permitted.rule();
+                self.teller().tell(&asked, Verdict::Allow { to: &to, rule });
+                Ok(permitted)
+            }
+            Err(denied) => Err(self.teller().deny(&denied, &asked)),
+        }
     }
 
     fn slots(&self) -> Result<Slots, HttpError> {
@@ -104,8 +112,8 @@ impl WasiHttpHooks for Outgoing {
             Permitted::Remote(permit) => {
                 return Box::new(dial(self.teller(), permit, request, options, slots));
             }
-            Permitted::Own => Target::Route,
-            Permitted::Component(id) => Target::Component(id),
+            Permitted::Own(_) => Target::Route,
+            Permitted::Component(id, _) => Target::Component(id),
         };
         let (app, depth) = (self.app.clone(), self.depth + 1);
         Box::new(async move {
@@ -122,7 +130,7 @@ async fn dial(
     options: Option<RequestOptions>,
     slots: Slots,
 ) -> Sent {
-    let call = Call::of(&request);
+    let asked = Asked::of(&request);
     let options = options.unwrap_or_default();
     let timeouts = Timeouts {
         connect: options.connect_timeout,
@@ -132,7 +140,7 @@ async fn dial(
     let request = request.map(|body| body.map_err(BoxError::from));
     match teller.app.outbound().send(permit, request, timeouts).await {
         Ok(response) => Ok(sent(response, slots)),
-        Err(runner_outbound::Error::Denied(denied)) => Err(teller.deny(&denied, &call)),
+        Err(runner_outbound::Error::Denied(denied)) => Err(teller.deny(&denied, &asked)),
         Err(error) => Err(to_guest(&error)),
     }
 }
@@ -191,7 +199,7 @@ fn to_guest(error: &runner_outbound::Error) -> HttpError {
         E::FirstByteTimeout => HttpError::HttpResponseTimeout,
         E::BetweenBytesTimeout => HttpError::ConnectionReadTimeout,
         E::HeaderSize => HttpError::HttpResponseHeaderSectionSize(None),
-        E::Path(_) => HttpError::HttpRequestUriInvalid,
+        E::Path(_) | E::NotAsked => HttpError::HttpRequestUriInvalid,
         E::Upgrade => HttpError::HttpUpgradeFailed,
         E::Closed(_) => HttpError::ConnectionTerminated,
         E::Repeated(_) | E::RequestBody(_) | E::Protocol(_) => HttpError::HttpProtocolError,
@@ -232,14 +240,14 @@ impl http_body::Body for Held {
 }
 
 /// What is said of a call in the log: never its query, which may hold secrets.
-struct Call {
+struct Asked {
     method: Method,
     path: String,
 }
 
-impl Call {
-    fn of<B>(request: &Request<B>) -> Call {
-        Call {
+impl Asked {
+    fn of<B>(request: &Request<B>) -> Asked {
+        Asked {
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
         }
@@ -256,18 +264,33 @@ struct Teller {
 }
 
 impl Teller {
-    fn deny(&self, denied: &Denied, call: &Call) -> HttpError {
+    /// Every decision, for whoever keeps an account of them.
+    fn tell(&self, asked: &Asked, verdict: Verdict<'_>) {
+        let loaded = self.app.components().get(&self.grants.component);
+        (self.app.events())(Event::Decision(Decision {
+            component: &self.grants.component,
+            digest: loaded.map_or("", |loaded| &loaded.digest),
+            generation: self.grants.generation,
+            request_id: self.request_id,
+            method: &asked.method,
+            path: &asked.path,
+            verdict,
+        }));
+    }
+
+    fn deny(&self, denied: &Denied, asked: &Asked) -> HttpError {
+        self.tell(asked, Verdict::Deny(denied));
         self.denials.fetch_add(1, Ordering::Relaxed);
         self.app.count_denial(&self.grants.component);
         let told =
             self.app
                 .denials()
-                .tell(&self.grants.component, denied.destination(), Instant::now());
+                .tell(&self.grants.component, &denied.subject(), Instant::now());
         if let Some(folded) = told {
             (self.app.events())(Event::Denied {
                 denied,
-                method: &call.method,
-                path: &call.path,
+                method: &asked.method,
+                path: &asked.path,
                 interface: self.interface,
                 request_id: self.request_id,
                 folded,

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use runner_manifest::{Destination, Manifest, Variables, Verdict};
+use runner_manifest::{Call, Destination, Manifest, Variables, Verdict};
 
 /// What is read when no file is named.
 const SAMPLE: &str = r#"
@@ -44,7 +44,7 @@ fn explain() -> Result<(), Box<dyn Error>> {
     let to = Destination::from_url(&url)?;
     let mut out = std::io::stdout();
     for (id, component) in &manifest.components {
-        match component.allow.check(&to) {
+        match component.allow.check(&Call::get(&to)) {
             Verdict::Allow { rule, .. } => writeln!(out, "{id}: {to} is allowed by {rule}")?,
             Verdict::Deny {
                 nearest: Some(miss),

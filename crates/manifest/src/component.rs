@@ -1,5 +1,6 @@
 //! One component: what runs, and everything it was granted.
 
+mod allow;
 mod read;
 mod source;
 mod unsupported;

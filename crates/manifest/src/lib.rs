@@ -6,9 +6,12 @@
 
 mod address;
 mod allow;
+mod call;
 mod component;
 mod destination;
 mod diagnostic;
+mod expect;
+mod header;
 mod host;
 mod id;
 mod limits;
@@ -23,11 +26,14 @@ mod route;
 mod template;
 mod variables;
 
-pub use address::{embedded_ipv4, is_global, may_dial};
-pub use allow::{AllowList, AllowedHost, Miss, Part, RuleError, Verdict};
+pub use address::{embedded_ipv4, is_global};
+pub use allow::{AllowList, AllowedHost, Inject, Miss, Part, RuleError, Verdict};
+pub use call::{Call, WrittenCall};
 pub use component::{Build, Component, FileMount, Source, Unsupported};
 pub use destination::{BadDestination, Destination, Origin, Scheme};
 pub use diagnostic::{Diagnostic, Error, Level};
+pub use expect::Expectation;
+pub use header::is_ours;
 pub use host::{BadHost, Host};
 pub use id::{BadComponentId, ComponentId};
 pub use limits::{InstanceReuse, Limits, Rate};

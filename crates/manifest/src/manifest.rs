@@ -12,11 +12,13 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 use crate::component::{self, Shared};
+use crate::expect;
 use crate::place::File;
 use crate::quote::shorten;
 use crate::raw::{Findings, Item, Table, Text};
 use crate::{
-    Component, ComponentId, Diagnostic, Error, RouteTable, Variable, Variables, variables,
+    Component, ComponentId, Diagnostic, Error, Expectation, RouteTable, Variable, Variables,
+    variables,
 };
 
 /// A thousand components with a page each; more is not written by hand.
@@ -65,6 +67,8 @@ pub struct Manifest {
     pub routes: RouteTable,
     /// The declared variables, by name.
     pub variables: BTreeMap<String, Variable>,
+    /// What `[[expect]]` says that the rules must decide.
+    pub expectations: Vec<Expectation>,
     /// What is allowed, and probably not meant.
     pub warnings: Vec<Diagnostic>,
 }
@@ -98,6 +102,17 @@ impl Manifest {
     }
 }
 
+impl Manifest {
+    /// Every `[[expect]]` that the rules do not meet, in the order of the file. Asks no network.
+    pub fn failed_expectations(&self) -> Vec<Diagnostic> {
+        let failure = |expectation: &Expectation| {
+            let component = self.components.get(expectation.component())?;
+            expectation.failure(&component.allow)
+        };
+        self.expectations.iter().filter_map(failure).collect()
+    }
+}
+
 /// Reads everything there is; what is missing or wrong is among the findings.
 fn lower(
     document: &DeTable<'_>,
@@ -127,6 +142,7 @@ fn lower(
         .and_then(|item| item.table());
     let routes =
         triggers.and_then(|table| triggers::read(table, &declared, &mut components, &shared));
+    let expectations = expect::read(&root, &declared);
     root.finish();
     let application = application?;
     Some(Manifest {
@@ -138,6 +154,7 @@ fn lower(
         components,
         routes: routes?,
         variables,
+        expectations,
         warnings: Vec::new(),
     })
 }

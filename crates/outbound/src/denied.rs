@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use http::Method;
 use runner_manifest::{
-    AllowedHost, BadDestination, ComponentId, Destination, Diagnostic, Host, Miss, Place,
+    AllowedHost, BadDestination, Call, ComponentId, Destination, Diagnostic, Host, Miss, Origin,
+    Part, Place,
 };
 
 use crate::{Grants, Permit};
@@ -15,99 +18,198 @@ const MOST_SUGGESTED: usize = 4;
 /// The words beside a component, or a list, without any rule.
 const NOTHING_COVERS: &str = "no `allowed_outbound_hosts` here covers it";
 
-/// A call that did not leave. `Display` is the whole block.
+/// A call that did not leave. It is cheap to make; `Display` is the whole block, made when it is asked for.
 #[derive(Clone, Debug)]
 pub struct Denied {
-    component: ComponentId,
-    destination: String,
-    diagnostic: Box<Diagnostic>,
+    grants: Arc<Grants>,
+    why: Box<Why>,
+}
+
+#[derive(Clone, Debug)]
+enum Why {
+    /// It is not a destination at all.
+    Bad(BadDestination),
+    /// No rule covers it.
+    Rules {
+        to: Destination,
+        method: Method,
+        path: Box<str>,
+    },
+    /// A permitted name leads to addresses that no rule opens.
+    Address {
+        origin: Origin,
+        rule: usize,
+        found: Vec<IpAddr>,
+    },
+}
+
+/// A rule that would allow what was denied, as `runner allow` takes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Suggestion {
+    /// The rule, or with a method or a path the `url` of its table.
+    pub url: String,
+    /// The only method it is for; `None` is every one.
+    pub method: Option<String>,
 }
 
 impl Denied {
     /// Refuses what is not a destination at all: no rule could allow it.
-    pub fn bad(grants: &Grants, bad: &BadDestination) -> Denied {
-        let help = format!("no rule can allow this: {}", bad.reason());
-        Denied::new(grants, bad.url().to_owned(), |diagnostic| {
-            diagnostic.help(help)
-        })
+    pub fn bad(grants: &Arc<Grants>, bad: BadDestination) -> Denied {
+        Denied::new(grants, Why::Bad(bad))
+    }
+
+    pub(crate) fn by_rules(grants: &Arc<Grants>, call: &Call<'_>) -> Denied {
+        let why = Why::Rules {
+            to: call.to.clone(),
+            method: call.method.clone(),
+            path: call.path.into(),
+        };
+        Denied::new(grants, why)
+    }
+
+    /// Refuses a permitted name for what it resolved to.
+    pub(crate) fn at_address(permit: &Permit, found: &[IpAddr]) -> Denied {
+        let why = Why::Address {
+            origin: permit.origin().clone(),
+            rule: permit.rule_at(),
+            found: found.to_vec(),
+        };
+        Denied::new(permit.grants(), why)
+    }
+
+    fn new(grants: &Arc<Grants>, why: Why) -> Denied {
+        Denied {
+            grants: grants.clone(),
+            why: Box::new(why),
+        }
     }
 
     /// The component that asked.
     pub fn component(&self) -> &ComponentId {
-        &self.component
+        &self.grants.component
     }
 
-    /// What it asked for, without user name and password.
-    pub fn destination(&self) -> &str {
-        &self.destination
+    /// What it asked for: a server, or what stands in place of one; without user name and password.
+    pub fn destination(&self) -> String {
+        match &*self.why {
+            Why::Bad(bad) => bad.url().to_owned(),
+            Why::Rules { to, .. } => to.to_string(),
+            Why::Address { origin, .. } => origin.to_string(),
+        }
+    }
+
+    /// What makes two denials of a component the same: where rules ask for a method or a path, those too.
+    pub fn subject(&self) -> String {
+        match &*self.why {
+            Why::Rules { to, method, path } if self.grants.allow.has_narrow() => {
+                format!("{method} {to}{path}")
+            }
+            _ => self.destination(),
+        }
+    }
+
+    /// The rule that came nearest.
+    pub fn nearest(&self) -> Option<&AllowedHost> {
+        match &*self.why {
+            Why::Bad(_) => None,
+            Why::Rules { to, method, path } => {
+                let call = Call::new(to, method, path);
+                self.grants.allow.nearest(&call).map(|miss| miss.rule)
+            }
+            Why::Address { rule, .. } => self.grants.allow.rules().get(*rule),
+        }
+    }
+
+    /// The rules that would allow exactly this; none where no rule can.
+    pub fn suggestions(&self) -> Vec<Suggestion> {
+        match &*self.why {
+            Why::Bad(_) => Vec::new(),
+            Why::Rules { to, method, path } => {
+                let call = Call::new(to, method, path);
+                vec![suggestion(&call, self.grants.allow.nearest(&call).as_ref())]
+            }
+            Why::Address { origin, found, .. } => {
+                let suggested = &found[..found.len().min(MOST_SUGGESTED)];
+                let rules = suggested
+                    .iter()
+                    .map(|ip| opening(origin, ip.to_canonical()));
+                rules.map(Suggestion::server).collect()
+            }
+        }
     }
 
     /// The block, to be extended with what only the caller knows.
-    pub fn diagnostic(&self) -> &Diagnostic {
-        &self.diagnostic
+    pub fn diagnostic(&self) -> Diagnostic {
+        let diagnostic = match &*self.why {
+            Why::Bad(bad) => {
+                let help = format!("no rule can allow this: {}", bad.reason());
+                self.message(&connect(bad.url())).help(help)
+            }
+            Why::Rules { to, method, path } => {
+                let call = Call::new(to, method, path);
+                let nearest = self.grants.allow.nearest(&call);
+                let (place, label) = self.mark(nearest.as_ref());
+                at(self.message(&what(&call, nearest.as_ref())), place, label)
+            }
+            Why::Address {
+                origin,
+                rule,
+                found,
+            } => {
+                let rule = self.grants.allow.rules().get(*rule);
+                let place = rule.and_then(AllowedHost::place);
+                let place = place.or(self.grants.place.as_ref());
+                let label = at_address(origin, found);
+                at(self.message(&connect(&origin.to_string())), place, label)
+            }
+        };
+        match self.suggestions() {
+            none if none.is_empty() => diagnostic,
+            some => diagnostic.help(allow(self.component(), &some)),
+        }
     }
 
-    pub(crate) fn by_name(grants: &Grants, to: &Destination, nearest: Option<Miss<'_>>) -> Denied {
+    fn message(&self, what: &str) -> Diagnostic {
+        Diagnostic::denied(format!("{} may not {what}", self.component()))
+    }
+
+    /// The nearest rule, or what stands for there being none.
+    fn mark<'a>(&'a self, nearest: Option<&Miss<'a>>) -> (Option<&'a Place>, String) {
+        let grants = &self.grants;
         let list = || grants.allow.place().or(grants.place.as_ref());
-        let (place, label) = match nearest {
-            Some(miss) => (miss.rule.place().or_else(list), miss.label().to_string()),
+        match nearest {
+            Some(miss) => (miss.rule.place().or_else(list), miss.label().to_owned()),
             None if grants.allow.rules().is_empty() => {
                 let header = grants.place.as_ref().or(grants.allow.place());
                 (header, NOTHING_COVERS.to_owned())
             }
             None => (list(), "no rule here covers it".to_owned()),
-        };
-        let help = allow(&grants.component, &[to.to_string()]);
-        Denied::new(grants, to.to_string(), |diagnostic| {
-            at(diagnostic, place, label).help(help)
-        })
-    }
-
-    /// Refuses a permitted name for what it resolved to.
-    pub(crate) fn at_address(permit: &Permit, found: &[IpAddr]) -> Denied {
-        let grants = permit.grants();
-        let origin = permit.origin();
-        let suggested = &found[..found.len().min(MOST_SUGGESTED)];
-        let rules: Vec<_> = suggested
-            .iter()
-            .map(|ip| rule(permit, ip.to_canonical()))
-            .collect();
-        let label = match &origin.host {
-            Host::Name(name) => resolved(name, found),
-            Host::Ip(_) => "this rule does not write out the address, which is not public".into(),
-        };
-        let place = permit.rule().and_then(AllowedHost::place);
-        Denied::new(grants, origin.to_string(), |diagnostic| {
-            let diagnostic = at(diagnostic, place.or(grants.place.as_ref()), label);
-            if rules.is_empty() {
-                return diagnostic;
-            }
-            diagnostic.help(allow(&grants.component, &rules))
-        })
-    }
-
-    fn new(
-        grants: &Grants,
-        destination: String,
-        finish: impl FnOnce(Diagnostic) -> Diagnostic,
-    ) -> Denied {
-        let component = grants.component.clone();
-        let message = format!("{component} may not connect to {destination}");
-        Denied {
-            component,
-            destination,
-            diagnostic: Box::new(finish(Diagnostic::denied(message))),
         }
     }
 }
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.diagnostic.fmt(f)
+        self.diagnostic().fmt(f)
     }
 }
 
 impl std::error::Error for Denied {}
+
+impl Suggestion {
+    fn server(rule: String) -> Suggestion {
+        let method = None;
+        Suggestion { url: rule, method }
+    }
+
+    /// The words behind `runner allow COMPONENT`, quoted for a shell.
+    pub fn arguments(&self) -> String {
+        match &self.method {
+            None => quoted(&self.url),
+            Some(method) => format!("{} --method {}", quoted(&self.url), quoted(method)),
+        }
+    }
+}
 
 /// The words stay also where a list that no file holds has no place to mark.
 fn at(mut diagnostic: Diagnostic, place: Option<&Place>, label: String) -> Diagnostic {
@@ -116,25 +218,54 @@ fn at(mut diagnostic: Diagnostic, place: Option<&Place>, label: String) -> Diagn
     diagnostic
 }
 
-fn allow(component: &ComponentId, rules: &[String]) -> String {
+/// Only method or path are in the way.
+fn is_narrow(nearest: Option<&Miss<'_>>) -> bool {
+    nearest.is_some_and(|miss| matches!(miss.part, Part::Method | Part::Path))
+}
+
+fn connect(to: &str) -> String {
+    format!("connect to {to}")
+}
+
+/// What the component wanted, as far as it is what was denied.
+fn what(call: &Call<'_>, nearest: Option<&Miss<'_>>) -> String {
+    if is_narrow(nearest) {
+        return format!("{} {}{}", call.method, call.to, call.path);
+    }
+    connect(&call.to.to_string())
+}
+
+/// For this method and path alone where the server is allowed for others; else for the server.
+fn suggestion(call: &Call<'_>, nearest: Option<&Miss<'_>>) -> Suggestion {
+    let (url, method) = (format!("{}{}", call.to, call.path), call.method.as_str());
+    // A path that can be read in more than one way is in no rule.
+    if is_narrow(nearest) && AllowedHost::parse_url(&url, &[method]).is_ok() {
+        let method = Some(method.to_owned());
+        return Suggestion { url, method };
+    }
+    Suggestion::server(call.to.to_string())
+}
+
+fn allow(component: &ComponentId, suggestions: &[Suggestion]) -> String {
     let mut text = String::from("to allow exactly this, run");
-    for rule in rules {
-        text.push_str(&format!("\nrunner allow {component} {}", quoted(rule)));
+    for suggestion in suggestions {
+        let arguments = suggestion.arguments();
+        text.push_str(&format!("\nrunner allow {component} {arguments}"));
     }
     text
 }
 
-/// Brackets are a pattern to some shells.
-fn quoted(rule: &str) -> String {
-    if rule.contains('[') {
-        return format!("'{rule}'");
+/// One word of a shell: the text may be a guest's.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/%".contains(c);
+    if text.chars().all(plain) {
+        return text.to_owned();
     }
-    rule.to_owned()
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// The rule that opens one address for the permit's scheme and port.
-fn rule(permit: &Permit, ip: IpAddr) -> String {
-    let origin = permit.origin();
+/// The rule that opens one address for an origin's scheme and port.
+fn opening(origin: &Origin, ip: IpAddr) -> String {
     let scheme = origin.scheme;
     let host = match ip {
         IpAddr::V4(ip) => format!("{ip}/32"),
@@ -144,6 +275,13 @@ fn rule(permit: &Permit, ip: IpAddr) -> String {
         return format!("{scheme}://{host}");
     }
     format!("{scheme}://{host}:{}", origin.port)
+}
+
+fn at_address(origin: &Origin, found: &[IpAddr]) -> String {
+    match &origin.host {
+        Host::Name(name) => resolved(name, found),
+        Host::Ip(_) => "this rule does not write out the address, which is not public".into(),
+    }
 }
 
 fn resolved(name: &str, found: &[IpAddr]) -> String {
@@ -162,7 +300,7 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    use runner_manifest::{AllowList, Manifest};
+    use runner_manifest::{AllowList, Manifest, WrittenCall};
 
     use super::*;
     use crate::{Permitted, permit};
@@ -179,14 +317,14 @@ mod tests {
     fn denied(rules: &[&str], url: &str) -> Denied {
         let grants = grants(rules);
         match Destination::from_url(url) {
-            Ok(to) => permit(&grants, &to).unwrap_err(),
-            Err(bad) => Denied::bad(&grants, &bad),
+            Ok(to) => permit(&grants, &Call::get(&to)).unwrap_err(),
+            Err(bad) => Denied::bad(&grants, bad),
         }
     }
 
     fn granted(rule: &str, url: &str) -> Permit {
         let to = Destination::from_url(url).unwrap();
-        match permit(&grants(&[rule]), &to) {
+        match permit(&grants(&[rule]), &Call::get(&to)) {
             Ok(Permitted::Remote(permit)) => permit,
             other => panic!("{other:?}"),
         }
@@ -216,7 +354,7 @@ mod tests {
             assert_eq!(denied.to_string(), text);
             assert_eq!(denied.destination(), url);
             let to = Destination::from_url(url).unwrap();
-            permit(&grants(&[url]), &to).unwrap();
+            permit(&grants(&[url]), &Call::get(&to)).unwrap();
         }
     }
 
@@ -234,7 +372,7 @@ mod tests {
         }
     }
 
-    fn block(rules: &str, url: &str) -> String {
+    fn block(rules: &str, call: &str) -> String {
         let text = format!(
             "spin_manifest_version = 2\n[application]\nname = \"demo\"\n\n[[trigger.http]]\nroute = \"/...\"\n\
              component = \"thief\"\n\n[component.thief]\nsource = \"thief.wasm\"\n{rules}"
@@ -248,8 +386,8 @@ mod tests {
             place: Some(component.place.clone()),
             generation: 1,
         });
-        let to = Destination::from_url(url).unwrap();
-        permit(&grants, &to).unwrap_err().to_string()
+        let call = WrittenCall::parse(call).unwrap();
+        permit(&grants, &call.as_call()).unwrap_err().to_string()
     }
 
     #[test]
@@ -275,6 +413,34 @@ help: to allow exactly this, run
       runner allow thief http://127.0.0.1:9101";
         let rules = "allowed_outbound_hosts = [\"http://127.0.0.1:9100\"]";
         assert_eq!(block(rules, "http://127.0.0.1:9101"), nearest);
+    }
+
+    #[test]
+    fn a_denied_method_or_path_says_which_call_and_allows_that_alone() {
+        let rules =
+            "allowed_outbound_hosts = [{ url = \"https://a.com/v1/\", methods = [\"GET\"] }]";
+        let post = "\
+denied: thief may not POST https://a.com/v1/x
+  --> spin-like.toml:11:27
+   |
+11 | allowed_outbound_hosts = [{ url = \"https://a.com/v1/\", methods = [\"GET\"] }]
+   |                           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ the method is POST, this rule allows GET
+   |
+help: to allow exactly this, run
+      runner allow thief https://a.com/v1/x --method POST";
+        assert_eq!(block(rules, "POST https://a.com/v1/x"), post);
+        for (call, command) in [
+            (
+                "GET https://a.com/v2;$(x)'",
+                r"'https://a.com/v2;$(x)'\''' --method GET",
+            ),
+            ("GET https://a.com/v1/../x", "https://a.com"),
+            ("GET https://b.com/v1/x", "https://b.com"),
+        ] {
+            let block = block(rules, call);
+            let end = format!("\n      runner allow thief {command}");
+            assert!(block.ends_with(&end), "{block}");
+        }
     }
 
     #[test]

@@ -75,6 +75,9 @@ pub enum Error {
     /// The request's target is not a path.
     #[error("`{0}` is not a path: it must start with `/`")]
     Path(Box<str>),
+    /// The permit is for another method or path than the request has.
+    #[error("the permit is for another request")]
+    NotAsked,
     /// A header field that may occur only once occurs again.
     #[error("header `{0}` occurs more than once")]
     Repeated(HeaderName),

@@ -5,28 +5,11 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Frame;
-use runner_manifest::Origin;
+use runner_manifest::{Inject, Origin, is_ours};
 
 use crate::{Error, Options};
 
-/// Fields that belong to one connection, or to whoever frames the message: ours, never a guest's.
-const OURS: [&str; 13] = [
-    "connection",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-    "content-length",
-    "trailer",
-];
-
-/// Those of [`OURS`] that a message's head may have all the same, under their exact names.
+/// Those that are ours and that a message's head may have all the same, under their exact names.
 const TOLERATED_IN_HEAD: [&str; 3] = ["te", "content-length", "trailer"];
 
 /// What a field adds to a head beside its name and value: `: ` and the line's end.
@@ -76,6 +59,14 @@ pub(crate) fn address<B>(
     }
 }
 
+/// Adds what the permit's rule adds, in place of what the guest may have written there.
+pub(crate) fn inject<B>(request: &mut Request<B>, inject: Option<&Inject>) {
+    if let Some(inject) = inject {
+        let (name, value) = (inject.name().clone(), inject.value().clone());
+        request.headers_mut().insert(name, value);
+    }
+}
+
 /// Checks a response's head against the caps, and drops what concerned the connection alone.
 pub(crate) fn receive<B>(response: &mut Response<B>, options: &Options) -> Result<(), Error> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -92,7 +83,7 @@ pub(crate) fn receive<B>(response: &mut Response<B>, options: &Options) -> Resul
 /// Drops from a request's trailers what would frame or route a message.
 pub(crate) fn clean_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
-        remove(trailers, |name| ours(name.as_str()));
+        remove(trailers, |name| is_ours(name.as_str()));
     }
     frame
 }
@@ -130,7 +121,7 @@ fn clean(fields: &mut HeaderMap) {
     let named = named_by_connection(fields);
     remove(fields, |name| {
         let text = name.as_str();
-        named.contains(name) || (ours(text) && !TOLERATED_IN_HEAD.contains(&text))
+        named.contains(name) || (is_ours(text) && !TOLERATED_IN_HEAD.contains(&text))
     });
     if fields.get_all(TE).iter().any(|value| value != "trailers") {
         fields.remove(TE);
@@ -145,14 +136,6 @@ fn named_by_connection(fields: &HeaderMap) -> Vec<HeaderName> {
         .flat_map(|text| text.split(','))
         .filter_map(|token| token.trim().parse().ok())
         .collect()
-}
-
-/// `Transfer_Encoding` is `transfer-encoding` to an upstream that speaks CGI.
-fn ours(name: &str) -> bool {
-    if name.contains('_') {
-        return OURS.contains(&name.replace('_', "-").as_str());
-    }
-    OURS.contains(&name)
 }
 
 fn remove(fields: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use runner_manifest::{AllowList, Destination};
+//! use runner_manifest::{AllowList, Call, Destination};
 //! use runner_outbound::{Grants, Permitted, permit};
 //!
 //! let grants = Arc::new(Grants {
@@ -16,11 +16,11 @@
 //!     generation: 1,
 //! });
 //! let allowed = Destination::from_url("https://api.example.com/v1/items")?;
-//! let Permitted::Remote(permit) = permit(&grants, &allowed)? else { unreachable!() };
+//! let Permitted::Remote(permit) = permit(&grants, &Call::get(&allowed))? else { unreachable!() };
 //! assert_eq!(permit.origin().to_string(), "https://api.example.com");
 //!
 //! let denied = Destination::from_url("https://example.com/")?;
-//! assert!(runner_outbound::permit(&grants, &denied).is_err());
+//! assert!(runner_outbound::permit(&grants, &Call::get(&denied)).is_err());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -39,8 +39,8 @@ mod tls;
 mod upload;
 
 pub use body::Body;
-pub use denied::Denied;
+pub use denied::{Denied, Suggestion};
 pub use error::{BoxError, Error};
 pub use options::{Options, Timeouts};
-pub use permit::{Grants, Permit, Permitted, permit};
+pub use permit::{Grants, Permit, Permitted, Rule, permit};
 pub use send::Outbound;

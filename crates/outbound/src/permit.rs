@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use http::Method;
 use runner_manifest::{
-    AllowList, AllowedHost, ComponentId, Destination, Origin, Place, Verdict, may_dial,
+    AllowList, AllowedHost, Call, ComponentId, Destination, Inject, Origin, Place,
 };
 
 use crate::Denied;
@@ -27,11 +27,18 @@ pub struct Grants {
 #[derive(Debug)]
 pub enum Permitted {
     /// To the component's own app, by its public routes.
-    Own,
+    Own(Rule),
     /// To another component of the same app.
-    Component(ComponentId),
+    Component(ComponentId, Rule),
     /// Out of the process.
     Remote(Permit),
+}
+
+/// A rule of a component's own list, which allowed a call.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    grants: Arc<Grants>,
+    at: usize,
 }
 
 /// A destination that some list allowed: what [`Outbound::send`](crate::Outbound::send) asks for. [`permit`] is its
@@ -39,25 +46,48 @@ pub enum Permitted {
 #[derive(Debug)]
 pub struct Permit {
     origin: Origin,
-    grants: Arc<Grants>,
-    rule: AllowedHost,
-    opens: Vec<IpNet>,
+    rule: Rule,
+    /// Method and path, where the rule is for less than the whole server.
+    only: Option<(Method, Box<str>)>,
 }
 
-/// Decides whether a component may call `to`.
-pub fn permit(grants: &Arc<Grants>, to: &Destination) -> Result<Permitted, Denied> {
-    match grants.allow.check(to) {
-        Verdict::Deny { nearest } => Err(Denied::by_name(grants, to, nearest)),
-        Verdict::Allow { rule, opens } => Ok(match to {
-            Destination::Own => Permitted::Own,
-            Destination::Component(id) => Permitted::Component(id.clone()),
-            Destination::Remote(origin) => Permitted::Remote(Permit {
+/// Decides whether a component may make a call.
+///
+/// # Errors
+/// No rule of the component's list covers it.
+pub fn permit(grants: &Arc<Grants>, call: &Call<'_>) -> Result<Permitted, Denied> {
+    let Some(at) = grants.allow.covering(call) else {
+        return Err(Denied::by_rules(grants, call));
+    };
+    let grants = grants.clone();
+    let rule = Rule { grants, at };
+    Ok(match call.to {
+        Destination::Own => Permitted::Own(rule),
+        Destination::Component(id) => Permitted::Component(id.clone(), rule),
+        Destination::Remote(origin) => {
+            let only = rule.get().is_narrow();
+            Permitted::Remote(Permit {
                 origin: origin.clone(),
-                grants: grants.clone(),
-                rule: rule.clone(),
-                opens,
-            }),
-        }),
+                rule,
+                only: only.then(|| (call.method.clone(), call.path.into())),
+            })
+        }
+    })
+}
+
+impl Permitted {
+    /// The rule that allowed it.
+    pub fn rule(&self) -> &AllowedHost {
+        match self {
+            Permitted::Own(rule) | Permitted::Component(_, rule) => rule.get(),
+            Permitted::Remote(permit) => permit.rule(),
+        }
+    }
+}
+
+impl Rule {
+    fn get(&self) -> &AllowedHost {
+        &self.grants.allow.rules()[self.at]
     }
 }
 
@@ -69,21 +99,38 @@ impl Permit {
 
     /// Whose permit this is.
     pub fn component(&self) -> &ComponentId {
-        &self.grants.component
+        &self.rule.grants.component
     }
 
     /// The rule that allowed it.
-    pub fn rule(&self) -> Option<&AllowedHost> {
-        Some(&self.rule)
+    pub fn rule(&self) -> &AllowedHost {
+        self.rule.get()
     }
 
-    pub(crate) fn grants(&self) -> &Grants {
-        &self.grants
+    pub(crate) fn grants(&self) -> &Arc<Grants> {
+        &self.rule.grants
+    }
+
+    /// The place of its rule in the list.
+    pub(crate) fn rule_at(&self) -> usize {
+        self.rule.at
+    }
+
+    /// The header that its rule adds.
+    pub(crate) fn inject(&self) -> Option<&Inject> {
+        self.rule().inject()
+    }
+
+    /// Whether this is the request that was asked about.
+    pub(crate) fn is_for(&self, method: &Method, path: &str) -> bool {
+        let same = |(own, its): &(Method, Box<str>)| own == method && **its == *path;
+        self.only.as_ref().is_none_or(same)
     }
 
     /// The second decision, by address: global ones, and those that the component's own rules write out.
     pub(crate) fn covers(&self, address: IpAddr) -> bool {
-        may_dial(address, &self.opens)
+        let list = &self.rule.grants.allow;
+        list.may_dial(self.rule.at, &self.origin, address)
     }
 }
 
@@ -112,7 +159,7 @@ mod tests {
     fn says(rules: &[&str], scheme: &str, authority: &str) -> Says {
         match Destination::from_guest(scheme, authority) {
             Err(_) => Bad,
-            Ok(to) => match permit(&grants(rules), &to) {
+            Ok(to) => match permit(&grants(rules), &Call::get(&to)) {
                 Ok(_) => Allow,
                 Err(_) => Deny,
             },
@@ -218,7 +265,7 @@ mod tests {
             "https://example.com",
         ] {
             let to = Destination::from_url(to).unwrap();
-            permit(&grants(&[]), &to).unwrap_err();
+            permit(&grants(&[]), &Call::get(&to)).unwrap_err();
         }
     }
 
@@ -230,7 +277,7 @@ mod tests {
             "http://10.0.0.5:80",
         ];
         let to = Destination::from_url("http://a.test:9001").unwrap();
-        let Ok(Permitted::Remote(permit)) = permit(&grants(&rules), &to) else {
+        let Ok(Permitted::Remote(permit)) = permit(&grants(&rules), &Call::get(&to)) else {
             panic!("it is granted");
         };
         for (address, covered) in [

@@ -72,6 +72,10 @@ impl Outbound {
         let parts = &*self.parts;
         let waits = Waits::settle(timeouts, &parts.options);
         let path = head::prepare(&mut request)?;
+        if !permit.is_for(request.method(), path.path()) {
+            return Err(Error::NotAsked);
+        }
+        head::inject(&mut request, permit.inject());
         let (head, body) = request.into_parts();
         let (upload, hold) = Upload::new(body);
         let request = Request::from_parts(head, upload);

@@ -1,15 +1,17 @@
 //! `runner allow`: one more rule in the manifest, and the difference on stdout.
 
 mod edit;
+mod entry;
 mod write;
 
 use std::fs;
 use std::path::Path;
 
-use runner_manifest::{AllowedHost, Component, Destination, Manifest, Verdict};
+use runner_manifest::{AllowedHost, Component, Manifest, RuleError, WrittenCall};
 use similar::TextDiff;
 
 use self::edit::{KEY, NoPlace};
+pub(crate) use self::entry::Entry;
 use crate::cli::{Allow, Global};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
@@ -25,15 +27,14 @@ pub(crate) fn run(
     environment: &Environment,
     print: &Print,
 ) -> Result<Exit, Failure> {
-    AllowedHost::parse(&args.rule)
-        .map_err(|error| Failure::new(Exit::Usage, &error, error.help()))?;
+    let entry = entry(args).map_err(|error| Failure::new(Exit::Usage, &error, error.help()))?;
     let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
     let path = reader.path();
     // Parsed first, which has a cap on what it reads.
     let manifest = reader.read()?;
     let text = fs::read_to_string(path).map_err(|error| Failure::of(Exit::Environment, &error))?;
     let component = component(&manifest, &args.component)?;
-    if let Some(already) = already(component, &text, &args.rule) {
+    if let Some(already) = already(component, &text, &entry) {
         print.talk(&format!(
             "{} may already do that: {}:{already}",
             component.id,
@@ -41,8 +42,8 @@ pub(crate) fn run(
         ));
         return Ok(Exit::Done);
     }
-    let edited = edit::add(&text, component.id.as_str(), &args.rule)
-        .map_err(|why| no_place(&why, args, path))?;
+    let edited = edit::add(&text, component.id.as_str(), &entry)
+        .map_err(|why| no_place(&why, args, &entry, path))?;
     Manifest::parse(&edited, path, reader.variables())
         .map_err(|error| Failure::rendered(Exit::Usage, error))?;
     write::replace(path, &edited)?;
@@ -50,28 +51,46 @@ pub(crate) fn run(
     Ok(Exit::Done)
 }
 
-/// The line that allows it already, and what it says.
-fn already(component: &Component, text: &str, rule: &str) -> Option<String> {
-    let written = edit::written(text, component.id.as_str())
-        .into_iter()
-        .find(|(own, _)| own.trim() == rule.trim());
-    if let Some((own, at)) = written {
-        let line = text[..at].matches('\n').count() + 1;
-        return Some(format!("{line}: {}", escaped(&own)));
+/// What is to be added: a string for a whole server, else a table.
+fn entry(args: &Allow) -> Result<Entry, RuleError> {
+    let methods: Vec<_> = args.methods.iter().map(String::as_str).collect();
+    let rule = AllowedHost::parse_url(&args.rule, &methods)?;
+    if rule.is_narrow() {
+        return Ok(Entry::table(&args.rule, &methods));
     }
-    let to = Destination::from_url(rule).ok()?;
-    match component.allow.check(&to) {
-        Verdict::Allow { rule, .. } => Some(format!(
-            "{}: {}",
-            rule.place()?.line(),
-            escaped(&rule.to_string())
-        )),
-        Verdict::Deny { .. } => None,
-    }
+    AllowedHost::parse(&args.rule)?;
+    Ok(Entry::text(&args.rule))
 }
 
-fn no_place(why: &NoPlace, args: &Allow, path: &Path) -> Failure {
-    let (component, rule) = (escaped(&args.component), escaped(&args.rule));
+/// The line that allows it already, and what it says.
+fn already(component: &Component, text: &str, entry: &Entry) -> Option<String> {
+    let written = edit::written(text, component.id.as_str())
+        .into_iter()
+        .find(|(own, _)| own == entry);
+    if let Some((own, at)) = written {
+        let line = text[..at].matches('\n').count() + 1;
+        return Some(format!("{line}: {}", escaped(&own.words())));
+    }
+    let rule = covering(component, entry)?;
+    let line = rule.place()?.line();
+    Some(format!("{line}: {}", escaped(&rule.to_string())))
+}
+
+/// A rule that covers every call of the entry.
+fn covering<'a>(component: &'a Component, entry: &Entry) -> Option<&'a AllowedHost> {
+    let list = &component.allow;
+    let covers = |call: &WrittenCall| {
+        let rule = &list.rules()[list.covering(&call.as_call())?];
+        // A whole server is covered by a rule for a whole server.
+        (entry.is_narrow() || !rule.is_narrow()).then_some(rule)
+    };
+    let calls = entry.calls().ok()?;
+    let rules: Option<Vec<_>> = calls.iter().map(covers).collect();
+    rules?.first().copied()
+}
+
+fn no_place(why: &NoPlace, args: &Allow, entry: &Entry, path: &Path) -> Failure {
+    let (component, entry) = (escaped(&args.component), entry.to_string());
     let why = match why {
         NoPlace::NoTable => format!("component `{component}` has no table of its own"),
         NoPlace::NotAList => format!("`{KEY}` of component `{component}` is not a list"),
@@ -83,11 +102,17 @@ fn no_place(why: &NoPlace, args: &Allow, path: &Path) -> Failure {
     Failure::new(
         Exit::Usage,
         sentence,
-        format!("add it by hand: {KEY} = [\"{rule}\"]"),
+        format!("add it by hand: {KEY} = [{}]", escaped(&entry)),
     )
 }
 
-fn difference(path: &Path, old: &str, new: &str) -> String {
+/// The text with one more entry, where there is a place for it.
+pub(crate) fn with(text: &str, component: &str, entry: &Entry) -> Option<String> {
+    edit::add(text, component, entry).ok()
+}
+
+/// What changed, as `diff -u` prints it.
+pub(crate) fn difference(path: &Path, old: &str, new: &str) -> String {
     let name = path.display().to_string();
     let diff = TextDiff::from_lines(old, new);
     // Stage and terminal are narrow: the lines around it are enough to see where.
@@ -104,7 +129,8 @@ mod tests {
     #[test]
     fn the_difference_is_the_one_line() {
         let old = "a = 1\nb = 2\n[component.thief]\nsource = \"thief.wasm\"\n\n[x]\n";
-        let new = edit::add(old, "thief", "http://127.0.0.1:9100").expect("there is a place");
+        let entry = Entry::text("http://127.0.0.1:9100");
+        let new = edit::add(old, "thief", &entry).expect("there is a place");
         assert_eq!(
             difference(Path::new("spin-like.toml"), old, &new),
             "\

@@ -89,6 +89,8 @@ pub(crate) struct Up {
     pub(crate) cache: CacheArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) account: AccountArgs,
 }
 
 /// `runner check`.
@@ -109,6 +111,15 @@ pub(crate) struct Explain {
     pub(crate) component: String,
     /// The URL that it would call
     pub(crate) url: String,
+    /// The method that it would use
+    #[arg(
+        long,
+        value_name = "METHOD",
+        default_value = "GET",
+        env = "RUNNER_METHOD",
+        hide_env_values = true
+    )]
+    pub(crate) method: http::Method,
     #[command(flatten)]
     pub(crate) app: AppArgs,
     #[command(flatten)]
@@ -122,8 +133,11 @@ pub(crate) struct Explain {
 pub(crate) struct Allow {
     /// The component that may do more
     pub(crate) component: String,
-    /// The rule to add, such as `https://api.example.com`
+    /// The rule to add, such as `https://api.example.com`; with a path it is for that path, or below it after a last `/`
     pub(crate) rule: String,
+    /// Allow this method only; may be repeated
+    #[arg(long = "method", value_name = "METHOD")]
+    pub(crate) methods: Vec<String>,
     #[command(flatten)]
     pub(crate) app: AppArgs,
 }
@@ -236,6 +250,28 @@ pub(crate) struct OutputArgs {
     pub(crate) quiet: bool,
 }
 
+/// What account `up` keeps of the decisions about outbound calls.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Decisions")]
+pub(crate) struct AccountArgs {
+    /// Write every outbound decision to this file, one JSON object a line; what is there already is kept
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RUNNER_AUDIT_LOG",
+        hide_env_values = true
+    )]
+    pub(crate) audit_log: Option<PathBuf>,
+    /// Deny as always, and at the end write to this file the grants that would have allowed what was tried, as a patch
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RUNNER_OBSERVE",
+        hide_env_values = true
+    )]
+    pub(crate) observe: Option<PathBuf>,
+}
+
 /// What a command prints on stdout.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Output")]
@@ -288,12 +324,14 @@ Examples:
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   runner explain cart https://api.example.com/prices
+  runner explain cart https://api.example.com/orders --method POST
   runner explain cart http://db.internal:8080 --dns 127.0.0.1:5353";
 
 const ALLOW_EXAMPLES: &str = "\
 Examples:
   runner allow cart https://api.example.com
   runner allow cart 'https://*.example.com'
+  runner allow cart https://api.example.com/v1/ --method GET --method HEAD
   runner allow cart http://10.0.0.0/8:8080";
 
 /// `name=value`; the value may hold anything, also `=`.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use runner_manifest::{AllowedHost, Component, ComponentId, Destination, Manifest, Place, Verdict};
+use runner_manifest::{AllowedHost, Component, ComponentId, Manifest, Place, WrittenCall};
 use runner_outbound::{Denied, Error, Grants, Outbound, Permit, Permitted, permit};
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ enum Decision {
     Denied(Box<Denied>),
     Allowed {
         to: String,
-        rule: Option<AllowedHost>,
+        rule: AllowedHost,
         goes: Goes,
     },
 }
@@ -49,7 +49,7 @@ pub(crate) fn run(
     let (exit, text) = match &decision {
         Decision::Denied(denied) => (Exit::App, denied.to_string()),
         Decision::Allowed { to, rule, goes } => {
-            (goes.exit(), allowed(&component.id, to, rule.as_ref(), goes))
+            (goes.exit(), allowed(&component.id, to, rule, goes))
         }
     };
     match args.format.format {
@@ -91,23 +91,17 @@ async fn decide(component: &Component, args: &Explain) -> Result<Decision, Failu
         place: Some(component.place.clone()),
         generation: 0,
     });
-    let to = match Destination::from_url(&args.url) {
-        Ok(to) => to,
-        Err(bad) => return Ok(Decision::Denied(Box::new(Denied::bad(&grants, &bad)))),
+    let call = match WrittenCall::new(args.method.clone(), &args.url) {
+        Ok(call) => call,
+        Err(bad) => return Ok(Decision::Denied(Box::new(Denied::bad(&grants, bad)))),
     };
-    match permit(&grants, &to) {
+    match permit(&grants, &call.as_call()) {
         Err(denied) => Ok(Decision::Denied(Box::new(denied))),
-        Ok(Permitted::Own | Permitted::Component(_)) => {
-            let rule = match grants.allow.check(&to) {
-                Verdict::Allow { rule, .. } => Some(rule.clone()),
-                Verdict::Deny { .. } => None,
-            };
-            Ok(Decision::Allowed {
-                to: to.to_string(),
-                rule,
-                goes: Goes::Inside,
-            })
-        }
+        Ok(inside @ (Permitted::Own(_) | Permitted::Component(..))) => Ok(Decision::Allowed {
+            to: call.as_call().to.to_string(),
+            rule: inside.rule().clone(),
+            goes: Goes::Inside,
+        }),
         Ok(Permitted::Remote(permit)) => address(&load::outbound(&args.door)?, &permit).await,
     }
 }
@@ -121,18 +115,19 @@ async fn address(outbound: &Outbound, permit: &Permit) -> Result<Decision, Failu
     };
     Ok(Decision::Allowed {
         to: permit.origin().to_string(),
-        rule: permit.rule().cloned(),
+        rule: permit.rule().clone(),
         goes,
     })
 }
 
-fn allowed(component: &ComponentId, to: &str, rule: Option<&AllowedHost>, goes: &Goes) -> String {
+fn allowed(component: &ComponentId, to: &str, rule: &AllowedHost, goes: &Goes) -> String {
     let mut text = format!("allowed: {component} may connect to {to}");
-    if let Some(place) = rule.and_then(AllowedHost::place) {
+    if let Some(place) = rule.place() {
         text += &format!("\n  --> {}", at(place));
     }
-    if let Some(rule) = rule {
-        text += &format!("\n   = rule: {}", escaped(&rule.to_string()));
+    text += &format!("\n   = rule: {}", escaped(&rule.to_string()));
+    if let Some(inject) = rule.inject() {
+        text += &format!("\n   = adds the header `{}`", inject.name());
     }
     match goes {
         Goes::Inside => text += "\n   = inside the app: no connection is made",
@@ -184,8 +179,8 @@ impl Decision {
                 "allowed": true,
                 "component": component.as_str(),
                 "destination": to,
-                "rule": rule.as_ref().map(ToString::to_string),
-                "place": rule.as_ref().and_then(AllowedHost::place).map(at),
+                "rule": rule.to_string(),
+                "place": rule.place().map(at),
                 "addresses": goes.addresses(),
                 "text": text,
             }),

@@ -5,6 +5,7 @@
 mod addresses;
 mod concurrency;
 mod destinations;
+mod narrow;
 mod requests;
 mod rules;
 mod scene;

@@ -83,7 +83,7 @@ async fn c37_a_pattern_that_is_none_stops_the_start() {
         (
             "https://allowed.com/path",
             "`https://allowed.com/path` has a path; a rule is for a whole server",
-            "write `https://allowed.com`",
+            "write `https://allowed.com`; for this path alone, write { url = \"https://allowed.com/path\" }",
         ),
         (
             "https://*.*.com",

@@ -33,6 +33,28 @@ pub(crate) enum Why {
     UserInfo,
     #[error("has a path; a rule is for a whole server")]
     Path,
+    #[error("has a path that is no path")]
+    BadPath,
+    #[error("has a path that can be read in more than one way")]
+    NotPlain(Box<str>),
+    #[error("has paths or methods, which are HTTP's")]
+    NarrowScheme,
+    #[error("has a method that is no method: `{0}`")]
+    Method(String),
+    #[error("has the method `{0}`, which no component may use")]
+    NoSuchMethod(String),
+    #[error("has `methods` without a method, or with too many")]
+    Methods,
+    #[error("would inject `{0}`, which is not the name of a header")]
+    InjectName(String),
+    #[error("would inject `{0}`, which is written by the host itself")]
+    InjectOurs(String),
+    #[error("would inject a value that no header can have")]
+    InjectValue,
+    #[error("would inject a header on the way to every server there is")]
+    InjectAnywhere,
+    #[error("would inject a header into a call that goes to no server outside")]
+    InjectInside,
     #[error("has a list in `{{ }}`")]
     List,
     #[error("is not a host: {0}")]
@@ -102,7 +124,34 @@ fn help(rule: &str, why: &Why) -> String {
         Why::UserInfo => {
             "write the host alone; a component sends its credentials in a header".into()
         }
-        Why::Path => format!("write `{}`", without_path(&shown)),
+        Why::Path => format!(
+            "write `{}`; for this path alone, write {{ url = \"{shown}\" }}",
+            without_path(&shown)
+        ),
+        Why::BadPath => {
+            "a path is written as it is sent: `/v1/items`, or `/v1/` for what is below".into()
+        }
+        Why::NotPlain(plain) => {
+            format!("write the path as `{}`", escape(&shorten(plain, MAX_SHOWN)))
+        }
+        Why::NarrowScheme => "write `http` or `https`, or leave path and methods out".into(),
+        Why::Method(name) => format!(
+            "write methods as HTTP does, such as `{}`",
+            name.to_ascii_uppercase()
+        ),
+        Why::NoSuchMethod(_) => {
+            "leave it out: `CONNECT` and `TRACE` are not available to components".into()
+        }
+        Why::Methods => {
+            "write the methods, such as `methods = [\"GET\"]`, or leave the key out for all".into()
+        }
+        Why::InjectName(_) => "write letters, digits and `-`, such as `authorization`".into(),
+        Why::InjectOurs(_) => "choose another header, such as `authorization`".into(),
+        Why::InjectValue => "a header's value is text on one line".into(),
+        Why::InjectAnywhere => "name the server, or `*.` and its domain".into(),
+        Why::InjectInside => {
+            "give a component of the app what it needs in its own `variables`".into()
+        }
         Why::List => "write one rule for each".into(),
         Why::Host(BadHost::Mapped(ip)) => format!("write `{ip}`"),
         Why::Host(_) | Why::Wildcard => {

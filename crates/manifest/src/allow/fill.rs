@@ -13,6 +13,17 @@ pub(super) struct Split<'a> {
     /// After the `/` of a range of addresses.
     pub(super) prefix: Option<&'a str>,
     pub(super) port: Option<&'a str>,
+    /// From its `/` on.
+    pub(super) path: Option<&'a str>,
+}
+
+/// Where a rule is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As a string: for a whole server.
+    Text,
+    /// As the `url` of a table: it may have a path.
+    Url,
 }
 
 /// A template with its variables filled in.
@@ -27,11 +38,12 @@ impl AllowedHost {
     /// Reads a rule that may have variables in its host and port.
     pub(crate) fn fill<'a>(
         rule: &'a str,
+        form: Form,
         value: impl Fn(&'a str) -> Result<&'a str, Why>,
     ) -> Result<Filled<'a>, RuleError> {
         let error = |why| RuleError::new(rule, why);
         if !rule.contains("{{") {
-            let split = Split::parse(rule).map_err(error)?;
+            let split = Split::parse(rule, form).map_err(error)?;
             return AllowedHost::of(rule, split.host, split.port, &split).map(Filled::Rule);
         }
         for name in Template::parse(rule)
@@ -43,8 +55,9 @@ impl AllowedHost {
                 return Ok(Filled::Skipped { variable: name });
             }
         }
-        let split = Split::parse(rule).map_err(|why| error(instead(rule, why)))?;
-        if split.scheme.contains("{{") || split.prefix.is_some() {
+        let split = Split::parse(rule, form).map_err(|why| error(instead(rule, why)))?;
+        let in_path = split.path.is_some_and(|path| path.contains("{{"));
+        if split.scheme.contains("{{") || split.prefix.is_some() || in_path {
             return Err(error(Why::VariablePlace));
         }
         let host = fill(split.host, labels, &value).map_err(error)?;
@@ -158,7 +171,7 @@ fn first_variable(host: &str) -> String {
 }
 
 impl<'a> Split<'a> {
-    pub(super) fn parse(rule: &'a str) -> Result<Split<'a>, Why> {
+    pub(super) fn parse(rule: &'a str, form: Form) -> Result<Split<'a>, Why> {
         if matches!(rule, "" | "*" | ":" | "?" | "*:*" | "insecure:allow-all") {
             return Err(Why::NotARule);
         }
@@ -179,15 +192,16 @@ impl<'a> Split<'a> {
         if has_space(rule) {
             return Err(Why::WhiteSpace);
         }
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        if rest.contains(['?', '#', '\\']) {
+        let (server, path) = cut(rest);
+        let path = path.filter(|path| *path != "/");
+        if server.contains(['?', '#', '\\']) || (form == Form::Text && path.is_some()) {
             return Err(Why::Path);
         }
-        match rest.split_once('/') {
-            None => Ok(Split::of(scheme, rest)),
-            Some((host, range)) if is_address(host) => Ok(Split::of_range(scheme, host, range)),
-            Some(_) => Err(Why::Path),
-        }
+        let split = match server.split_once('/') {
+            None => Split::of(scheme, server),
+            Some((host, range)) => Split::of_range(scheme, host, range),
+        };
+        Ok(Split { path, ..split })
     }
 
     fn of(scheme: &'a str, authority: &'a str) -> Split<'a> {
@@ -203,6 +217,7 @@ impl<'a> Split<'a> {
             host,
             prefix: None,
             port,
+            path: None,
         }
     }
 
@@ -213,15 +228,33 @@ impl<'a> Split<'a> {
                 host,
                 prefix: Some(prefix),
                 port: Some(port),
+                path: None,
             },
             None => Split {
                 scheme,
                 host,
                 prefix: Some(range),
                 port: None,
+                path: None,
             },
         }
     }
+}
+
+/// A server, which may be a range of addresses, and what follows it.
+fn cut(rest: &str) -> (&str, Option<&str>) {
+    let Some(slash) = rest.find('/') else {
+        return (rest, None);
+    };
+    let after = &rest[slash + 1..];
+    let is_range = is_address(&rest[..slash])
+        && after.starts_with(|c: char| c.is_ascii_digit() || "+{".contains(c));
+    let end = match (is_range, after.find('/')) {
+        (false, _) => slash,
+        (true, None) => return (rest, None),
+        (true, Some(end)) => slash + 1 + end,
+    };
+    (&rest[..end], Some(&rest[end..]))
 }
 
 /// White space or a control character outside the braces of a variable.

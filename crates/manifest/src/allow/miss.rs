@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::narrow::NarrowFit;
 use super::rule::{AllowedHost, HostPattern};
-use crate::{Destination, Host};
+use crate::{Call, Destination, Host};
 
 /// The rule that nearly covers a destination, and what it misses by.
 #[derive(Debug, Clone)]
@@ -26,6 +27,10 @@ pub enum Part {
     Port,
     /// The destination is not on the public internet, and the rule does not write it out.
     PrivateAddress,
+    /// The method; the server is allowed.
+    Method,
+    /// The path; the server is allowed.
+    Path,
 }
 
 /// Which parts of a rule fit a destination.
@@ -34,6 +39,7 @@ pub(super) struct Fit {
     pub(super) scheme: bool,
     pub(super) host: HostFit,
     pub(super) port: bool,
+    pub(super) narrow: NarrowFit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +52,11 @@ pub(super) enum HostFit {
 
 impl Fit {
     pub(super) fn is_whole(self) -> bool {
+        self.fits_server() && self.narrow == NarrowFit::Fits
+    }
+
+    /// Whether only method or path are in the way.
+    fn fits_server(self) -> bool {
         self.scheme && self.port && self.host == HostFit::Fits
     }
 
@@ -64,17 +75,23 @@ impl Fit {
             HostFit::Differs => Part::Host,
             HostFit::Private => Part::PrivateAddress,
             HostFit::Fits if !self.scheme => Part::Scheme,
-            HostFit::Fits => Part::Port,
+            HostFit::Fits if !self.port => Part::Port,
+            HostFit::Fits if self.narrow == NarrowFit::Method => Part::Method,
+            HostFit::Fits => Part::Path,
         }
     }
 }
 
 impl<'a> Miss<'a> {
-    pub(super) fn new(rule: &'a AllowedHost, fit: Fit, to: &Destination) -> Miss<'a> {
+    pub(super) fn new(rule: &'a AllowedHost, fit: Fit, call: &Call<'_>) -> Miss<'a> {
+        let narrow = rule.narrow().label(fit.narrow, call);
+        let label = narrow
+            .filter(|_| fit.fits_server())
+            .unwrap_or_else(|| label(rule, fit, call.to));
         Miss {
             rule,
             part: fit.part(),
-            label: label(rule, fit, to),
+            label,
         }
     }
 

@@ -3,16 +3,20 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
+use http::Method;
 use ipnet::IpNet;
 
 use super::error::{RuleError, Why, near_scheme};
-use super::fill::Split;
+use super::fill::{Form, Split};
+use super::inject::Inject;
 use super::miss::{Fit, HostFit};
+use super::narrow::{self, Narrow, NarrowFit};
 use crate::destination::{INTERNAL, redact};
 use crate::host::is_local_name;
 use crate::quote::escape;
-use crate::{ComponentId, Destination, Host, Origin, Place, Scheme};
+use crate::{Call, ComponentId, Destination, Host, Origin, Place, Scheme};
 
 /// Long enough for the longest name with scheme, port and a variable or two.
 pub(super) const MAX_RULE: usize = 512;
@@ -26,6 +30,8 @@ pub struct AllowedHost {
     scheme: SchemePattern,
     host: HostPattern,
     port: PortPattern,
+    narrow: Narrow,
+    inject: Option<Arc<Inject>>,
     place: Option<Place>,
 }
 
@@ -67,9 +73,23 @@ enum PortPattern {
 
 impl AllowedHost {
     /// Reads one rule. A template is not one: it is filled when a manifest is read.
-    pub fn parse(rule: &str) -> Result<Vec<AllowedHost>, RuleError> {
-        let split = Split::parse(rule).map_err(|why| RuleError::new(rule, why))?;
-        AllowedHost::of(rule, split.host, split.port, &split).map(|rule| vec![rule])
+    pub fn parse(rule: &str) -> Result<AllowedHost, RuleError> {
+        AllowedHost::read(rule, Form::Text)
+    }
+
+    /// Reads the `url` of a rule that is a table, and its `methods`; none is every method.
+    pub fn parse_url(url: &str, methods: &[&str]) -> Result<AllowedHost, RuleError> {
+        let rule = AllowedHost::read(url, Form::Url)?;
+        if methods.is_empty() {
+            return Ok(rule);
+        }
+        rule.for_methods(methods)
+            .map_err(|why| RuleError::new(url, why))
+    }
+
+    fn read(rule: &str, form: Form) -> Result<AllowedHost, RuleError> {
+        let split = Split::parse(rule, form).map_err(|why| RuleError::new(rule, why))?;
+        AllowedHost::of(rule, split.host, split.port, &split)
     }
 
     /// The rule of a text whose host and port have been filled in.
@@ -83,6 +103,7 @@ impl AllowedHost {
         let scheme = SchemePattern::parse(written.scheme, port.is_some()).map_err(error)?;
         let host = HostPattern::parse(host, written.prefix).map_err(error)?;
         let port = PortPattern::parse(port, written.scheme).map_err(error)?;
+        let narrow = Narrow::new(written.path).map_err(error)?;
         let host_text = match written.prefix {
             Some(prefix) => format!("{}/{prefix}", written.host).into(),
             None => written.host.into(),
@@ -101,17 +122,76 @@ impl AllowedHost {
             scheme,
             host,
             port,
+            narrow,
+            inject: None,
             place: None,
         };
         if rule.is_inside() && !rule.may_be_inside() {
             return Err(error(Why::Inside));
         }
+        if rule.is_narrow() && rule.foreign_scheme().is_some() {
+            return Err(error(Why::NarrowScheme));
+        }
         Ok(rule)
+    }
+
+    /// The same rule for some methods only.
+    pub(crate) fn for_methods(mut self, names: &[&str]) -> Result<AllowedHost, Why> {
+        if self.foreign_scheme().is_some() {
+            return Err(Why::NarrowScheme);
+        }
+        self.narrow.methods = narrow::methods(names)?;
+        self.text = format!("{} ({})", self.text, self.narrow.method_names()).into();
+        Ok(self)
+    }
+
+    /// The same rule, with a header that is added to its calls.
+    pub(crate) fn injecting(mut self, name: &str, value: &str) -> Result<AllowedHost, Why> {
+        if self.host == HostPattern::Any {
+            return Err(Why::InjectAnywhere);
+        }
+        if self.is_inside() || self.foreign_scheme().is_some() {
+            return Err(Why::InjectInside);
+        }
+        let inject = Inject::new(name, value)?;
+        self.text = format!("{} + {}", self.text, inject.name()).into();
+        self.inject = Some(Arc::new(inject));
+        Ok(self)
     }
 
     pub(crate) fn at(mut self, place: Place) -> AllowedHost {
         self.place = Some(place);
         self
+    }
+
+    /// The path that it is for, or with a `/` at its end what is below; `None` is every path.
+    pub fn path(&self) -> Option<&str> {
+        self.narrow.path()
+    }
+
+    /// The methods that it is for; none written is every method.
+    pub fn methods(&self) -> &[Method] {
+        &self.narrow.methods
+    }
+
+    /// The header that the door adds to its calls.
+    pub fn inject(&self) -> Option<&Inject> {
+        self.inject.as_deref()
+    }
+
+    /// Whether it is for less than a whole server.
+    pub fn is_narrow(&self) -> bool {
+        !self.narrow.is_empty()
+    }
+
+    /// Whether a call by it could go over a network unencrypted.
+    pub(crate) fn is_clear_text(&self) -> bool {
+        let local = match &self.host {
+            HostPattern::Net(net) => !crate::is_global(net.addr()),
+            HostPattern::Name(name) => is_local_name(name),
+            _ => false,
+        };
+        !local && self.scheme != SchemePattern::Http(Scheme::Https)
     }
 
     /// Where it is written.
@@ -127,15 +207,19 @@ impl AllowedHost {
         }
     }
 
-    /// How each part of a destination fits.
-    pub(super) fn fit(&self, to: &Destination) -> Fit {
-        match to {
-            Destination::Own => self.fit_inside(self.host == HostPattern::Own),
-            Destination::Component(id) => self.fit_inside(match &self.host {
-                HostPattern::AnyComponent => true,
-                HostPattern::Component(own) => own == id,
-                _ => false,
-            }),
+    /// How each part of a call fits.
+    pub(super) fn fit(&self, call: &Call<'_>) -> Fit {
+        let narrow = self.narrow.fit(call);
+        match call.to {
+            Destination::Own => self.fit_inside(self.host == HostPattern::Own, narrow),
+            Destination::Component(id) => {
+                let fits = match &self.host {
+                    HostPattern::AnyComponent => true,
+                    HostPattern::Component(own) => own == id,
+                    _ => false,
+                };
+                self.fit_inside(fits, narrow)
+            }
             Destination::Remote(origin) => {
                 let scheme = self.fits_scheme(origin);
                 // A port that follows from another scheme is not a second difference.
@@ -146,12 +230,13 @@ impl AllowedHost {
                     scheme,
                     host: self.host.fit(&origin.host),
                     port: follows || self.fits_port(origin),
+                    narrow,
                 }
             }
         }
     }
 
-    fn fit_inside(&self, fits: bool) -> Fit {
+    fn fit_inside(&self, fits: bool, narrow: NarrowFit) -> Fit {
         let host = match (&self.host, fits) {
             (_, true) => HostFit::Fits,
             (HostPattern::Any, false) => HostFit::Private,
@@ -163,6 +248,7 @@ impl AllowedHost {
             scheme: near,
             host,
             port: near,
+            narrow,
         }
     }
 
@@ -195,6 +281,18 @@ impl AllowedHost {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// The one port that it is for; `None` for several.
+    pub(super) fn one_port(&self) -> Option<u16> {
+        match &self.port {
+            PortPattern::Usual(port) | PortPattern::One(port) => Some(*port),
+            PortPattern::Any | PortPattern::Range(_) => None,
+        }
+    }
+
+    pub(super) fn narrow(&self) -> &Narrow {
+        &self.narrow
     }
 
     /// The scheme, host and port as they are written, for the words of a [`super::Miss`].

@@ -1,5 +1,5 @@
 use super::*;
-use crate::Destination;
+use crate::{Destination, WrittenCall};
 
 fn list(rules: &str) -> AllowList {
     AllowList::parse(rules.split_whitespace()).unwrap_or_else(|error| panic!("{error}"))
@@ -7,11 +7,15 @@ fn list(rules: &str) -> AllowList {
 
 /// What the list says, in a word or two.
 fn verdict(rules: &str, url: &str) -> String {
-    let Ok(to) = Destination::from_url(url) else {
+    says(&list(rules), url)
+}
+
+fn says(list: &AllowList, call: &str) -> String {
+    let Ok(call) = WrittenCall::parse(call) else {
         return "not a destination".into();
     };
-    match list(rules).check(&to) {
-        Verdict::Allow { rule, .. } => format!("by {rule}"),
+    match list.check(&call.as_call()) {
+        Verdict::Allow { rule } => format!("by {rule}"),
         Verdict::Deny { nearest: None } => "no".into(),
         Verdict::Deny {
             nearest: Some(miss),
@@ -325,29 +329,332 @@ fn a_rule_covers_what_it_says_and_nothing_else() {
     }
 }
 
+/// A list with tables: the URL, the methods, and the value of an injected `authorization`.
+fn narrow_list(rules: &[(&str, &[&str], Option<&str>)]) -> AllowList {
+    let read = |(url, methods, inject): &(&str, &[&str], Option<&str>)| {
+        let rule = AllowedHost::parse_url(url, methods).unwrap_or_else(|error| panic!("{error}"));
+        match inject {
+            Some(value) => rule.injecting("authorization", value).expect("a header"),
+            None => rule,
+        }
+    };
+    AllowList::from(rules.iter().map(read).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_table_covers_some_paths_and_methods() {
+    let list = narrow_list(&[
+        ("https://a.com/v1/", &["GET", "HEAD"], None),
+        ("https://a.com/hook", &["POST"], None),
+        ("http://10.0.0.0/8:8080/status", &[], None),
+        ("http://10.0.0.5/x", &[], None),
+        ("http://self/api/", &[], None),
+        ("https://*.b.com", &["GET"], None),
+    ]);
+    let v1 = "this rule allows what is below `/v1/`";
+    let rows = [
+        ("https://a.com/v1/items", "by https://a.com/v1/ (GET, HEAD)".to_owned()),
+        ("HEAD https://a.com/v1/", "by https://a.com/v1/ (GET, HEAD)".into()),
+        ("POST https://a.com/hook", "by https://a.com/hook (POST)".into()),
+        ("POST https://a.com/hook?x=1", "by https://a.com/hook (POST)".into()),
+        (
+            "DELETE https://a.com/v1/items",
+            "Method: the method is DELETE, this rule allows GET, HEAD".into(),
+        ),
+        ("https://a.com/v2/x", format!("Path: the path is `/v2/x`, {v1}")),
+        ("https://a.com", format!("Path: the path is `/`, {v1}")),
+        (
+            "https://a.com/v1/../admin",
+            "Path: the path `/v1/../admin` can be read in more than one way, this rule is for a path".into(),
+        ),
+        (
+            "http://a.com/v1/",
+            "Scheme: the scheme is http, this rule allows https".into(),
+        ),
+        (
+            "https://a.com:8443/v1/",
+            "Port: the port is 8443, this rule allows 443".into(),
+        ),
+        ("http://10.1.2.3:8080/status", "by http://10.0.0.0/8:8080/status".into()),
+        (
+            "http://10.1.2.3:8080/",
+            "Path: the path is `/`, this rule allows `/status` alone".into(),
+        ),
+        ("http://10.0.0.5/x", "by http://10.0.0.5/x".into()),
+        ("/api/x", "by http://self/api/".into()),
+        (
+            "/admin",
+            "Path: the path is `/admin`, this rule allows what is below `/api/`".into(),
+        ),
+        ("https://x.b.com/any/../thing", "by https://*.b.com (GET)".into()),
+    ];
+    for (call, expected) in rows {
+        assert_eq!(says(&list, call), expected, "{call}");
+    }
+}
+
+#[test]
+fn a_table_that_is_none_says_why() {
+    let rows: [(&str, &[&str], &str); 8] = [
+        ("https://a.com/v1?x", &[], "has a path that is no path"),
+        (
+            "https://a.com/v1/..",
+            &[],
+            "has a path that can be read in more than one way",
+        ),
+        (
+            "https://a.com?x/",
+            &[],
+            "has a path; a rule is for a whole server",
+        ),
+        ("https://a.com/%zz", &[], "has a path that is no path"),
+        (
+            "redis://a.com/0",
+            &[],
+            "has paths or methods, which are HTTP's",
+        ),
+        (
+            "redis://a.com",
+            &["GET"],
+            "has paths or methods, which are HTTP's",
+        ),
+        (
+            "https://a.com",
+            &["get"],
+            "has a method that is no method: `get`",
+        ),
+        (
+            "https://a.com",
+            &["TRACE"],
+            "has the method `TRACE`, which no component may use",
+        ),
+    ];
+    for (url, methods, why) in rows {
+        let error = AllowedHost::parse_url(url, methods).expect_err(url);
+        assert_eq!(error.to_string(), format!("`{url}` {why}"));
+        assert!(!error.help().is_empty());
+    }
+}
+
+#[test]
+fn the_rule_that_injects_goes_first() {
+    let list = narrow_list(&[
+        ("https://a.com", &[], None),
+        ("https://a.com/v1/", &[], Some("Bearer hunter2")),
+        ("https://a.com/v1/x", &[], Some("Bearer other")),
+    ]);
+    let rows = [
+        ("https://a.com/v1/x", "by https://a.com/v1/ + authorization"),
+        ("https://a.com/v2", "by https://a.com"),
+    ];
+    for (call, expected) in rows {
+        assert_eq!(says(&list, call), expected, "{call}");
+    }
+    assert!(!format!("{list:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_header_is_injected_only_on_the_way_to_a_server_that_is_named() {
+    let inject = |rule: &str| {
+        let rule = AllowedHost::parse(rule).expect(rule);
+        rule.injecting("authorization", "x").map(drop)
+    };
+    for (rule, expected) in [
+        ("https://a.com", Ok(())),
+        ("https://*.a.com", Ok(())),
+        ("http://10.0.0.0/8", Ok(())),
+        ("https://*", Err(Why::InjectAnywhere)),
+        ("*://*:*", Err(Why::InjectAnywhere)),
+        ("http://self", Err(Why::InjectInside)),
+        ("http://*.spin.internal", Err(Why::InjectInside)),
+        ("redis://a.com", Err(Why::InjectInside)),
+    ] {
+        assert_eq!(inject(rule), expected, "{rule}");
+    }
+}
+
 #[test]
 fn a_list_opens_the_addresses_that_it_writes_out_for_this_scheme_and_port() {
     let rules = "http://a.com:* http://10.0.0.0/8 http://[fd00::1]:81 https://172.16.0.1 http://localhost *://192.168.0.0/16:*";
     let rows = [
-        (
-            "http://a.com",
-            "10.0.0.0/8 127.0.0.1/32 ::1/128 192.168.0.0/16",
-        ),
-        ("http://a.com:81", "fd00::1/128 192.168.0.0/16"),
-        (
-            "http://10.0.0.1",
-            "10.0.0.0/8 127.0.0.1/32 ::1/128 192.168.0.0/16",
-        ),
+        ("http://a.com", "10.1.2.3", true),
+        ("http://a.com", "127.0.0.1", true),
+        ("http://a.com", "::1", true),
+        ("http://a.com", "192.168.7.7", true),
+        ("http://a.com", "8.8.8.8", true),
+        ("http://a.com", "fd00::1", false),
+        ("http://a.com", "172.16.0.1", false),
+        ("http://a.com", "127.0.0.2", false),
+        ("http://a.com:81", "fd00::1", true),
+        ("http://a.com:81", "192.168.7.7", true),
+        ("http://a.com:81", "10.1.2.3", false),
+        ("http://10.0.0.1", "10.0.0.1", true),
     ];
-    for (url, expected) in rows {
-        let list = list(rules);
-        let Verdict::Allow { opens, .. } = list.check(&Destination::from_url(url).expect(url))
-        else {
-            panic!("{url}")
-        };
-        let opens: Vec<String> = opens.iter().map(ToString::to_string).collect();
-        assert_eq!(opens.join(" "), expected, "{url}");
+    for (url, ip, expected) in rows {
+        assert_eq!(dials(&list(rules), url, ip), expected, "{url} {ip}");
     }
+}
+
+/// Whether the list allows a URL and then an address.
+fn dials(list: &AllowList, url: &str, ip: &str) -> bool {
+    let to = Destination::from_url(url).expect(url);
+    let rule = list.covering(&Call::get(&to)).expect("it is allowed");
+    let Destination::Remote(origin) = &to else {
+        panic!("{url} is outside")
+    };
+    list.may_dial(rule, origin, ip.parse().expect("an address"))
+}
+
+#[test]
+fn an_address_is_dialled_when_global_or_written_out() {
+    let rows = [
+        ("8.8.8.8", "", true),
+        ("127.0.0.1", "", false),
+        ("127.0.0.1", "http://127.0.0.1/32", true),
+        ("127.0.0.2", "http://127.0.0.1/32", false),
+        ("10.1.2.3", "http://10.0.0.0/8", true),
+        ("169.254.169.254", "http://0.0.0.0/0", true), // c16: the range was written out
+        ("0.0.0.0", "http://0.0.0.0/0", false),        // c15
+        ("255.255.255.255", "http://0.0.0.0/0", false),
+        ("224.0.0.1", "http://0.0.0.0/0", false),
+        ("::", "http://[::]/0", false),
+        ("::1", "http://[::]/0", true),
+        ("::ffff:127.0.0.1", "http://[::]/0", false), // c12
+        ("::ffff:127.0.0.1", "http://127.0.0.0/8", false),
+        ("64:ff9b::7f00:1", "http://[::]/0", false), // c13
+        ("64:ff9b:1::1", "http://[::]/0", false),
+        ("fd00::1", "http://[fd00::]/8", true),
+    ];
+    for (ip, rule, expected) in rows {
+        let list = list(&format!("http://a.com {rule}"));
+        assert_eq!(dials(&list, "http://a.com", ip), expected, "{ip} {rule}");
+    }
+}
+
+#[test]
+fn a_rule_for_a_path_opens_no_address_for_another_rule() {
+    let list = narrow_list(&[
+        ("http://a.com", &[], None),
+        ("http://10.0.0.0/8/status", &[], None),
+        ("http://localhost/status", &[], None),
+    ]);
+    for (url, ip, expected) in [
+        ("http://a.com", "10.0.0.5", false),
+        ("http://a.com", "127.0.0.1", false),
+        ("http://10.0.0.5/status", "10.0.0.5", true),
+        ("http://localhost/status", "127.0.0.1", true),
+    ] {
+        let call = WrittenCall::parse(url).expect(url);
+        let rule = list.covering(&call.as_call()).expect("it is allowed");
+        let Destination::Remote(origin) = call.as_call().to else {
+            panic!("{url} is outside")
+        };
+        assert_eq!(
+            list.may_dial(rule, origin, ip.parse().expect("an address")),
+            expected,
+            "{url} {ip}"
+        );
+    }
+}
+
+/// The next number of a small generator: the same in every run.
+fn next(state: &mut u64) -> usize {
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) as usize
+}
+
+#[test]
+fn the_index_finds_what_looking_at_every_rule_finds() {
+    let schemes = ["http", "https", "*"];
+    let hosts = [
+        "a.com",
+        "*.a.com",
+        "*.b.a.com",
+        "b.a.com",
+        "*",
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "10.1.2.3",
+        "[fd00::]/8",
+        "[fd00::1]",
+        "localhost",
+        "self",
+        "*.spin.internal",
+        "x.spin.internal",
+        "0.0.0.0/0",
+        "com",
+        "*.com",
+    ];
+    let ports = ["", ":*", ":80", ":443", ":81", ":80..90"];
+    let urls = [
+        "a.com",
+        "b.a.com",
+        "c.b.a.com",
+        "xa.com",
+        "10.1.2.3",
+        "10.2.0.1",
+        "11.0.0.1",
+        "[fd00::1]",
+        "[fd00::2]",
+        "localhost",
+        "self",
+        "x.spin.internal",
+        "y.spin.internal",
+        "127.0.0.1",
+        "8.8.8.8",
+        "com",
+        "d.com",
+    ];
+    let mut state = 7;
+    let mut pick = |of: &[&'static str]| of[next(&mut state) % of.len()];
+    let (mut allowed, mut denied) = (0, 0);
+    for _ in 0..300 {
+        let texts: Vec<_> = (0..12)
+            .map(|_| format!("{}://{}{}", pick(&schemes), pick(&hosts), pick(&ports)))
+            .collect();
+        // Some of them are none: what has no usual port, or a port inside the app.
+        let rules: Vec<_> = texts
+            .iter()
+            .filter_map(|text| AllowedHost::parse(text).ok())
+            .collect();
+        let list = AllowList::from(rules.clone());
+        for _ in 0..40 {
+            let url = format!(
+                "{}://{}{}",
+                pick(&["http", "https"]),
+                pick(&urls),
+                pick(&["", ":80", ":443", ":81", ":85"])
+            );
+            let Ok(to) = Destination::from_url(&url) else {
+                continue;
+            };
+            let call = Call::get(&to);
+            let expected = rules.iter().position(|rule| rule.fit(&call).is_whole());
+            assert_eq!(list.covering(&call), expected, "{url} {rules:?}");
+            match expected {
+                Some(_) => allowed += 1,
+                None => denied += 1,
+            }
+            if let (Some(rule), Destination::Remote(origin)) = (expected, &to) {
+                for ip in ["10.1.2.3", "127.0.0.1", "fd00::1", "::1", "192.168.0.1"] {
+                    let ip: IpAddr = ip.parse().expect("an address");
+                    let writes_out = |rule: &AllowedHost| {
+                        rule.fits_scheme(origin)
+                            && rule.fits_port(origin)
+                            && rule.writes_out().iter().any(|net| net.contains(&ip))
+                    };
+                    assert_eq!(
+                        list.may_dial(rule, origin, ip),
+                        rules.iter().any(writes_out),
+                        "{url} {ip} {rules:?}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(allowed > 1000 && denied > 1000, "{allowed} {denied}");
 }
 
 #[test]
@@ -377,17 +684,17 @@ fn c37_a_typo_is_an_error_with_a_fix() {
         (
             "https://allowed.com/path",
             "has a path; a rule is for a whole server",
-            "write `https://allowed.com`",
+            "write `https://allowed.com`; for this path alone, write { url = \"https://allowed.com/path\" }",
         ),
         (
             "https://allowed.com?x",
             "has a path; a rule is for a whole server",
-            "write `https://allowed.com`",
+            "write `https://allowed.com`; for this path alone, write { url = \"https://allowed.com?x\" }",
         ),
         (
             "https://allowed.com//",
             "has a path; a rule is for a whole server",
-            "write `https://allowed.com`",
+            "write `https://allowed.com`; for this path alone, write { url = \"https://allowed.com//\" }",
         ),
         ("https://*.*.com", star, hosts),
         ("https://a*.com", star, hosts),
@@ -534,7 +841,7 @@ fn c37_a_typo_is_an_error_with_a_fix() {
 }
 
 fn fill(rule: &str, value: &str) -> String {
-    let filled = AllowedHost::fill(rule, |name| match name {
+    let filled = AllowedHost::fill(rule, Form::Text, |name| match name {
         "v" => Ok(value),
         other => Err(Why::Undeclared(other.into())),
     });

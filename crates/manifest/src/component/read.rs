@@ -4,16 +4,15 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::allow;
 use super::{Build, Component, FileMount, Source, Unsupported, unsupported};
-use crate::allow::{Filled, Why};
+use crate::allow::Why;
 use crate::quote::shorten;
 use crate::raw::{Findings, Item, Table, Text};
 use crate::template::{Template, is_variable_name};
 use crate::variables::MAX_VALUE;
-use crate::{AllowList, AllowedHost, ComponentId, Diagnostic, Limits, Place, Value, Variable};
+use crate::{ComponentId, Diagnostic, Limits, Place, Value, Variable};
 
-/// More rules than anybody reads; each is looked at on every call.
-const MAX_RULES: usize = 1000;
 /// What all templates of a manifest may grow to: a small file must not fill the memory.
 const MAX_FILLED: usize = 8 * 1024 * 1024;
 
@@ -39,7 +38,7 @@ pub(crate) fn read(id: ComponentId, table: Table<'_>, shared: &Shared<'_>) -> Op
         .filter_map(|item| file(item, shared))
         .collect();
     let exclude_files = table.strings("exclude_files");
-    let allow = allow(&table, shared);
+    let allow = allow::read(&table, shared);
     let limits = table
         .table("limits")
         .map(Limits::read)
@@ -91,7 +90,13 @@ impl<'a> Shared<'a> {
         }
     }
 
-    fn error(&self, message: String, place: &Place, label: &str, help: impl Into<String>) {
+    pub(super) fn error(
+        &self,
+        message: String,
+        place: &Place,
+        label: &str,
+        help: impl Into<String>,
+    ) {
         self.findings.error(
             Diagnostic::error(message)
                 .at(place.clone(), label)
@@ -99,7 +104,7 @@ impl<'a> Shared<'a> {
         );
     }
 
-    fn value(&self, name: &str) -> Result<&str, Why> {
+    pub(super) fn value(&self, name: &str) -> Result<&str, Why> {
         let variable = self
             .variables
             .get(name)
@@ -162,7 +167,7 @@ fn variables(table: &Table<'_>, shared: &Shared<'_>) -> BTreeMap<String, Value> 
 }
 
 /// Fills a template; what is filled in is not read again.
-fn fill(text: &Text<'_>, shared: &Shared<'_>) -> Option<Value> {
+pub(super) fn fill(text: &Text<'_>, shared: &Shared<'_>) -> Option<Value> {
     let failed = |message: String, label: &str, help: String| {
         shared.error(message, &text.place, label, help)
     };
@@ -252,91 +257,6 @@ fn file(item: &Item<'_>, shared: &Shared<'_>) -> Option<FileMount> {
         source: shared.folder.join(from),
         destination: to.into(),
     })
-}
-
-fn allow(table: &Table<'_>, shared: &Shared<'_>) -> AllowList {
-    let list = table.item("allowed_outbound_hosts");
-    let old = table.item("allowed_http_hosts");
-    let place = list
-        .as_ref()
-        .or(old.as_ref())
-        .map_or(&table.place, |item| &item.place)
-        .clone();
-    let mut rules: Vec<AllowedHost> = Vec::new();
-    for text in table
-        .texts("allowed_outbound_hosts")
-        .into_iter()
-        .take(MAX_RULES + 1)
-    {
-        rules.extend(rule(text.text, &text.place, shared));
-    }
-    if let Some(old) = old {
-        let warning =
-            Diagnostic::warning("`allowed_http_hosts` is the old name of `allowed_outbound_hosts`");
-        let help = "write `allowed_outbound_hosts`, with `https://` in front of each host";
-        shared.findings.warning(
-            warning
-                .at(old.place.clone(), "read as both `http://` and `https://`")
-                .help(help),
-        );
-        for text in table
-            .texts("allowed_http_hosts")
-            .into_iter()
-            .take(MAX_RULES + 1)
-        {
-            rules.extend(old_rules(&text, shared));
-        }
-    }
-    if rules.len() > MAX_RULES {
-        let help = "write a wildcard or a range in place of single hosts";
-        shared.error(
-            format!("a component has at most {MAX_RULES} rules"),
-            &place,
-            "too many",
-            help,
-        );
-    }
-    AllowList::new(rules, place)
-}
-
-fn rule(text: &str, place: &Place, shared: &Shared<'_>) -> Option<AllowedHost> {
-    match AllowedHost::fill(text, |name| shared.value(name)) {
-        Ok(Filled::Rule(rule)) => {
-            if let Some(scheme) = rule.foreign_scheme() {
-                let message = format!(
-                    "`{rule}` is a rule for `{scheme}`, which this version of runner does not provide yet"
-                );
-                let warning = Diagnostic::warning(message).at(place.clone(), "this allows nothing");
-                shared
-                    .findings
-                    .warning(warning.help("leave it out, or write `http` or `https`"));
-            }
-            Some(rule.at(place.clone()))
-        }
-        Ok(Filled::Skipped { variable }) => {
-            let message = format!("a rule is left out because the variable `{variable}` is empty");
-            let warning = Diagnostic::warning(message).at(place.clone(), "this allows nothing");
-            shared
-                .findings
-                .warning(warning.help(format!("give `{variable}` a value to allow it")));
-            None
-        }
-        Err(error) => {
-            let label = "not a rule";
-            shared.error(error.to_string(), place, label, error.help());
-            None
-        }
-    }
-}
-
-/// `allowed_http_hosts` had hosts without a scheme, for both.
-fn old_rules(text: &Text<'_>, shared: &Shared<'_>) -> Vec<AllowedHost> {
-    if text.text.contains("://") || text.text == "insecure:allow-all" {
-        return rule(text.text, &text.place, shared).into_iter().collect();
-    }
-    let rules = ["http", "https"]
-        .map(|scheme| rule(&format!("{scheme}://{}", text.text), &text.place, shared));
-    rules.into_iter().flatten().collect()
 }
 
 fn read_build(table: Table<'_>, shared: &Shared<'_>) -> Option<Build> {

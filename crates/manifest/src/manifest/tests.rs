@@ -183,7 +183,10 @@ fn without_a_key_everything_is_denied_and_the_place_is_the_header() {
         Some("[component.a]")
     );
     let to = Destination::from_url("https://example.com").expect("a url");
-    assert!(matches!(allow.check(&to), Verdict::Deny { nearest: None }));
+    assert!(matches!(
+        allow.check(&crate::Call::get(&to)),
+        Verdict::Deny { nearest: None }
+    ));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use hickory_resolver::proto::op::Message;
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
-use runner_manifest::{AllowList, Destination};
+use runner_manifest::{AllowList, Call, Destination};
 use runner_outbound::{
     Body, BoxError, Error, Grants, Options, Outbound, Permit, Permitted, Timeouts, permit,
 };
@@ -221,7 +221,7 @@ pub(crate) fn grants(component: &str, generation: u64, rules: &[&str]) -> Arc<Gr
 
 pub(crate) fn remote(grants: &Arc<Grants>, url: &str) -> Permit {
     let to = Destination::from_url(url).unwrap();
-    match permit(grants, &to) {
+    match permit(grants, &Call::get(&to)) {
         Ok(Permitted::Remote(permit)) => permit,
         other => panic!("{url} is not permitted: {other:?}"),
     }

@@ -5,6 +5,8 @@
 
 use toml_edit::{Document, Item, TableLike, Value};
 
+use super::Entry;
+
 /// The key that is added to.
 pub(super) const KEY: &str = "allowed_outbound_hosts";
 
@@ -19,17 +21,17 @@ pub(super) enum NoPlace {
     NotAList,
 }
 
-/// The text with `rule` as the last of the component's rules.
-pub(super) fn add(text: &str, component: &str, rule: &str) -> Result<String, NoPlace> {
+/// The text with `entry` as the last of the component's rules.
+pub(super) fn add(text: &str, component: &str, entry: &Entry) -> Result<String, NoPlace> {
     let document = Document::parse(text).map_err(|_| NoPlace::Unreadable)?;
     let item = find(&document, component).ok_or(NoPlace::NoTable)?;
-    let quoted = Value::from(rule).to_string();
+    let quoted = entry.to_string();
     let edited = match item.get(KEY) {
         Some(list) => extend(text, list, &quoted)?,
         None => create(text, item, &quoted).ok_or(NoPlace::NoTable)?,
     };
     let mut wanted = rules(item);
-    wanted.push(rule.to_owned());
+    wanted.push(entry.clone());
     // The splice is checked, not trusted: TOML has more layouts than tests have rows.
     let after = Document::parse(edited.as_str()).map_err(|_| NoPlace::Unreadable)?;
     let added = find(&after, component).is_some_and(|item| rules(item) == wanted);
@@ -41,7 +43,7 @@ pub(super) fn add(text: &str, component: &str, rule: &str) -> Result<String, NoP
 }
 
 /// The component's rules as the text has them, each with the byte where it starts.
-pub(super) fn written(text: &str, component: &str) -> Vec<(String, usize)> {
+pub(super) fn written(text: &str, component: &str) -> Vec<(Entry, usize)> {
     let Ok(document) = Document::parse(text) else {
         return Vec::new();
     };
@@ -50,7 +52,7 @@ pub(super) fn written(text: &str, component: &str) -> Vec<(String, usize)> {
         .and_then(Item::as_array);
     let values = list.into_iter().flatten();
     values
-        .filter_map(|value| Some((value.as_str()?.to_owned(), value.span()?.start)))
+        .filter_map(|value| Some((Entry::of(value), value.span()?.start)))
         .collect()
 }
 
@@ -58,12 +60,9 @@ fn find<'a>(document: &'a Document<&str>, component: &str) -> Option<&'a Item> {
     document.as_table().get("component")?.get(component)
 }
 
-fn rules(item: &Item) -> Vec<String> {
+fn rules(item: &Item) -> Vec<Entry> {
     let list = item.get(KEY).and_then(Item::as_array);
-    list.into_iter()
-        .flatten()
-        .filter_map(|value| value.as_str().map(str::to_owned))
-        .collect()
+    list.into_iter().flatten().map(Entry::of).collect()
 }
 
 /// Puts the rule behind the last element of a list that is there.
@@ -143,14 +142,14 @@ fn create(text: &str, item: &Item, quoted: &str) -> Option<String> {
 }
 
 /// Where the last entry of a table starts and ends.
-struct Entry {
+struct Last {
     key: usize,
     end: usize,
 }
 
-fn last_entry(table: &dyn TableLike) -> Option<Entry> {
+fn last_entry(table: &dyn TableLike) -> Option<Last> {
     let entries = table.iter().filter_map(|(name, item)| {
-        Some(Entry {
+        Some(Last {
             key: table.key(name)?.span()?.start,
             end: end(item)?,
         })
@@ -358,7 +357,7 @@ mod tests {
         ];
         for (before, after) in table {
             assert_eq!(
-                add(before, "a", "http://new").as_deref(),
+                add(before, "a", &Entry::text("http://new")).as_deref(),
                 Ok(after),
                 "{before}"
             );
@@ -383,13 +382,41 @@ mod tests {
             ("", NoPlace::NoTable),
         ];
         for (text, expected) in table {
-            assert_eq!(add(text, "a", "http://new"), Err(expected), "{text}");
+            assert_eq!(
+                add(text, "a", &Entry::text("http://new")),
+                Err(expected),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_rule_is_quoted_as_toml_wants_it() {
-        let after = add("[component.a]\n", "a", "a\"b\\c\n").expect("there is a place");
-        assert_eq!(written(&after, "a"), [("a\"b\\c\n".to_owned(), 40)]);
+        let rule = Entry::text("a\"b\\c\nd");
+        let after = add("[component.a]\n", "a", &rule).expect("there is a place");
+        assert_eq!(written(&after, "a"), [(rule, 40)]);
+    }
+
+    #[test]
+    fn a_narrow_rule_is_a_table_among_the_others() {
+        let before = "[component.a]\nallowed_outbound_hosts = [\n  \"http://x\",\n  { url = 'http://y/', inject = { header = 'a', value = 'b' } }, # z\n]\n";
+        let both = Entry::table("https://new/v1/", &["GET", "HEAD"]);
+        let path = Entry::table("https://new/v2", &[]);
+        let after = add(before, "a", &both).expect("there is a place");
+        let after = add(&after, "a", &path).expect("there is a place");
+        let lines: Vec<_> = after.lines().collect();
+        assert_eq!(
+            lines[4..6],
+            [
+                r#"  { url = "https://new/v1/", methods = ["GET", "HEAD"] },"#,
+                r#"  { url = "https://new/v2" },"#
+            ]
+        );
+        let found: Vec<_> = written(&after, "a")
+            .into_iter()
+            .map(|(entry, _)| entry)
+            .collect();
+        assert_eq!(found[2..], [both, path]);
+        assert!(matches!(found[1], Entry::Other(_)));
     }
 }

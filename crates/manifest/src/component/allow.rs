@@ -1,0 +1,188 @@
+//! From `allowed_outbound_hosts` to an [`AllowList`].
+
+use super::Shared;
+use super::read::fill;
+use crate::allow::{Filled, Form, RuleError, Why};
+use crate::raw::{Item, Table, Text};
+use crate::{AllowList, AllowedHost, Diagnostic, Place};
+
+/// As many as a manifest has room for.
+const MAX_RULES: usize = 20_000;
+
+pub(super) fn read(table: &Table<'_>, shared: &Shared<'_>) -> AllowList {
+    let list = table.item("allowed_outbound_hosts");
+    let old = table.item("allowed_http_hosts");
+    let place = list
+        .as_ref()
+        .or(old.as_ref())
+        .map_or(&table.place, |item| &item.place)
+        .clone();
+    let mut rules: Vec<AllowedHost> = Vec::new();
+    let items = list.map(|list| list.list()).unwrap_or_default();
+    for item in items.iter().take(MAX_RULES + 1) {
+        rules.extend(entry(item, shared));
+    }
+    if let Some(old) = old {
+        rules.extend(read_old(&old, shared));
+    }
+    if rules.len() > MAX_RULES {
+        let help = "write a wildcard or a range in place of single hosts";
+        shared.error(
+            format!("a component has at most {MAX_RULES} rules"),
+            &place,
+            "too many",
+            help,
+        );
+    }
+    AllowList::from(rules).at(place)
+}
+
+/// A rule, or a table with one.
+fn entry(item: &Item<'_>, shared: &Shared<'_>) -> Option<AllowedHost> {
+    if item.is_text() {
+        let text = item.text()?;
+        return rule(text.text, Form::Text, &text.place, shared);
+    }
+    if !item.is_table() {
+        return item.wrong("a rule such as `\"https://api.example.com\"`, or a table with a `url`");
+    }
+    let table = item.table()?;
+    let url = table.required("url", "url = \"https://api.example.com/v1/\"");
+    let methods = table.item("methods");
+    let inject = table.item("inject");
+    table.finish();
+    let url = url?.text()?;
+    let rule = rule(url.text, Form::Url, &url.place, shared)?.at(table_place(item, &url));
+    let rule = narrow(rule, methods, &url, shared)?;
+    match inject {
+        Some(inject) => injecting(rule, &inject, &url, shared),
+        None => Some(rule),
+    }
+}
+
+/// A table on one line is marked whole.
+fn table_place(item: &Item<'_>, url: &Text<'_>) -> Place {
+    match item.place.text().contains('\n') {
+        true => url.place.clone(),
+        false => item.place.clone(),
+    }
+}
+
+fn narrow(
+    rule: AllowedHost,
+    methods: Option<Item<'_>>,
+    url: &Text<'_>,
+    shared: &Shared<'_>,
+) -> Option<AllowedHost> {
+    let Some(methods) = methods else {
+        return Some(rule);
+    };
+    let names: Vec<_> = methods.list().iter().filter_map(Item::text).collect();
+    let names: Vec<_> = names.iter().map(|name| name.text).collect();
+    let narrowed = rule.for_methods(&names);
+    narrowed
+        .map_err(|why| refuse(why, url, &methods.place, shared))
+        .ok()
+}
+
+fn injecting(
+    rule: AllowedHost,
+    item: &Item<'_>,
+    url: &Text<'_>,
+    shared: &Shared<'_>,
+) -> Option<AllowedHost> {
+    let table = item.table()?;
+    let header = table.required("header", "header = \"authorization\"");
+    let value = table.required("value", "value = \"Bearer {{ token }}\"");
+    table.finish();
+    let (header, value) = (header?.text()?, value?.text()?);
+    let filled = fill(&value, shared)?;
+    if rule.is_clear_text() {
+        warn_of_clear_text(&header, shared);
+    }
+    let place = |why: &Why| match why {
+        Why::InjectValue => value.place.clone(),
+        Why::InjectAnywhere | Why::InjectInside => url.place.clone(),
+        _ => header.place.clone(),
+    };
+    let injecting = rule.injecting(header.text, filled.expose());
+    injecting
+        .map_err(|why| {
+            let place = place(&why);
+            refuse(why, url, &place, shared);
+        })
+        .ok()
+}
+
+fn warn_of_clear_text(header: &Text<'_>, shared: &Shared<'_>) {
+    let warning = Diagnostic::warning("a secret header is sent without encryption");
+    let help = "write `https` as the scheme of the rule";
+    shared.findings.warning(
+        warning
+            .at(header.place.clone(), "everybody on the way can read it")
+            .help(help),
+    );
+}
+
+fn refuse(why: Why, url: &Text<'_>, place: &Place, shared: &Shared<'_>) {
+    let error = RuleError::new(url.text, why);
+    shared.error(error.to_string(), place, "not a rule", error.help());
+}
+
+fn rule(text: &str, form: Form, place: &Place, shared: &Shared<'_>) -> Option<AllowedHost> {
+    match AllowedHost::fill(text, form, |name| shared.value(name)) {
+        Ok(Filled::Rule(rule)) => {
+            if let Some(scheme) = rule.foreign_scheme() {
+                warn_of_scheme(&rule, scheme, place, shared);
+            }
+            Some(rule.at(place.clone()))
+        }
+        Ok(Filled::Skipped { variable }) => {
+            let message = format!("a rule is left out because the variable `{variable}` is empty");
+            let warning = Diagnostic::warning(message).at(place.clone(), "this allows nothing");
+            shared
+                .findings
+                .warning(warning.help(format!("give `{variable}` a value to allow it")));
+            None
+        }
+        Err(error) => {
+            let label = "not a rule";
+            shared.error(error.to_string(), place, label, error.help());
+            None
+        }
+    }
+}
+
+fn warn_of_scheme(rule: &AllowedHost, scheme: &str, place: &Place, shared: &Shared<'_>) {
+    let message = format!(
+        "`{rule}` is a rule for `{scheme}`, which this version of runner does not provide yet"
+    );
+    let warning = Diagnostic::warning(message).at(place.clone(), "this allows nothing");
+    shared
+        .findings
+        .warning(warning.help("leave it out, or write `http` or `https`"));
+}
+
+/// `allowed_http_hosts` had hosts without a scheme, for both.
+fn read_old(list: &Item<'_>, shared: &Shared<'_>) -> Vec<AllowedHost> {
+    let warning =
+        Diagnostic::warning("`allowed_http_hosts` is the old name of `allowed_outbound_hosts`");
+    let help = "write `allowed_outbound_hosts`, with `https://` in front of each host";
+    shared.findings.warning(
+        warning
+            .at(list.place.clone(), "read as both `http://` and `https://`")
+            .help(help),
+    );
+    let texts = list.list();
+    let texts = texts.iter().take(MAX_RULES + 1).filter_map(Item::text);
+    texts.flat_map(|text| old_rules(&text, shared)).collect()
+}
+
+fn old_rules(text: &Text<'_>, shared: &Shared<'_>) -> Vec<AllowedHost> {
+    let read = |text_of: &str| rule(text_of, Form::Text, &text.place, shared);
+    if text.text.contains("://") || text.text == "insecure:allow-all" {
+        return read(text.text).into_iter().collect();
+    }
+    let rules = ["http", "https"].map(|scheme| read(&format!("{scheme}://{}", text.text)));
+    rules.into_iter().flatten().collect()
+}
