@@ -54,6 +54,7 @@ fn load(manifest: Manifest, args: &Check, environment: &Environment) -> Result<R
     };
     let events: Events = Arc::new(|_: Event<'_>| {});
     let mut diagnostics = manifest.warnings.clone();
+    let failed = manifest.failed_expectations();
     let runtime = up::runtime()?;
     let loaded = runtime.block_on(async {
         let outbound =
@@ -72,14 +73,20 @@ fn load(manifest: Manifest, args: &Check, environment: &Environment) -> Result<R
                     .values()
                     .flat_map(|loaded| loaded.audit.clone()),
             );
+            let exit = match failed.is_empty() {
+                true => Exit::Done,
+                false => Exit::App,
+            };
+            diagnostics.extend(failed);
             Report {
-                exit: Exit::Done,
+                exit,
                 app: Some(app),
                 diagnostics,
             }
         }
         Err(error) => {
             diagnostics.extend(error.diagnostics);
+            diagnostics.extend(failed);
             Report {
                 exit: Exit::App,
                 app: None,
@@ -99,7 +106,7 @@ impl Report {
                 .to_string(),
             );
         }
-        if let Some(app) = &self.app {
+        if let (Exit::Done, Some(app)) = (self.exit, &self.app) {
             let (components, routes) =
                 (app.components().len(), app.manifest().routes.routes().len());
             let warnings = self.diagnostics.len();

@@ -9,6 +9,7 @@
 //! Talk goes to stderr and data to stdout. The environment is read once, in `environment`; what `up` prints goes
 //! through `telemetry`, which never blocks a request; how a command ends is an `exit::Exit`.
 
+mod account;
 mod allow;
 mod banner;
 mod check;

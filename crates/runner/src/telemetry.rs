@@ -4,7 +4,7 @@
 //! is logged, lines are dropped, counted, and the count is printed; what guests print is dropped first.
 
 mod escape;
-mod json;
+pub(crate) mod json;
 mod log;
 mod notice;
 mod queue;
@@ -26,7 +26,7 @@ pub(crate) use self::notice::Notice;
 pub(crate) use self::text::{headed, took};
 
 use self::log::Log;
-use self::queue::{Queue, Speaker};
+pub(crate) use self::queue::{Queue, Speaker};
 use crate::cli::{Color, LogFormat};
 
 /// What a line looks like.
@@ -130,7 +130,8 @@ impl Telemetry {
             }
             Event::Line { .. } if self.detail == Detail::All => self.print(event, Speaker::Guest),
             Event::Request(_) if self.detail == Detail::All => self.print(event, Speaker::Us),
-            Event::Line { .. } | Event::Request(_) => {}
+            // For the audit log, which is elsewhere.
+            Event::Line { .. } | Event::Request(_) | Event::Decision(_) => {}
             Event::Denied { .. } | Event::Failed { .. } => self.print(event, Speaker::Us),
         }
     }

@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::JoinHandle;
 
+use crate::account::Account;
 use crate::banner;
 use crate::cli::{Global, ListenArgs, Up};
 use crate::environment::Environment;
@@ -49,10 +50,12 @@ fn serve(
     if let Some(warning) = load::no_cache_warning(&args.cache, environment) {
         telemetry.say(&warning);
     }
+    let account = Account::open(&args.account, &reader, telemetry)?;
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let engine = load::engine(load::cache_dir(&args.cache, environment))?;
-        let loader = Loader::new(engine, load::outbound(&args.door)?, telemetry.events());
+        let events = account.listening(telemetry.events());
+        let loader = Loader::new(engine, load::outbound(&args.door)?, events);
         Service {
             args,
             reader,
@@ -64,6 +67,7 @@ fn serve(
     });
     // What a second signal cut short may never end by itself.
     runtime.shutdown_background();
+    account.finish(telemetry);
     exit
 }
 

@@ -1,14 +1,14 @@
 //! Events as programs read them: one JSON object a line, each with its `event` and its `time`.
 
-use runner_host::{Event, Outcome, Record, Stream};
-use runner_manifest::{Diagnostic, Level};
+use runner_host::{Decision, Event, Outcome, Record, Stream, Verdict};
+use runner_manifest::{AllowedHost, Diagnostic, Level, Place};
 use runner_outbound::Denied;
 use serde_json::{Map, Value, json};
 
 use super::{escape, time};
 
 /// One event, without the line's end.
-pub(super) fn event(event: &Event<'_>) -> String {
+pub(crate) fn event(event: &Event<'_>) -> String {
     match event {
         Event::Denied {
             denied,
@@ -54,8 +54,31 @@ pub(super) fn event(event: &Event<'_>) -> String {
             "compiling",
             object(json!({ "component": component.as_str() })),
         ),
+        Event::Decision(decision) => line("decision", object(decided(decision))),
         Event::Request(record) => line("request", object(access(record))),
     }
+}
+
+/// One line of the audit log. The rule is the one that allowed the call, or the one that came nearest.
+fn decided(decision: &Decision<'_>) -> Value {
+    let (verdict, to, rule) = match decision.verdict {
+        Verdict::Allow { to, rule } => ("allow", to.to_string(), Some(rule)),
+        Verdict::Deny(denied) => ("deny", denied.destination(), denied.nearest()),
+    };
+    let place = rule.and_then(AllowedHost::place);
+    json!({
+        "request": decision.request_id.to_string(),
+        "component": decision.component.as_str(),
+        "digest": decision.digest,
+        "generation": decision.generation,
+        "method": cut(decision.method.as_str()),
+        "destination": to,
+        "path": cut(decision.path),
+        "verdict": verdict,
+        "rule": rule.map(ToString::to_string),
+        "file": place.map(|place| place.path().display().to_string()),
+        "line": place.map(Place::line),
+    })
 }
 
 fn access(record: &Record) -> Value {
@@ -95,11 +118,12 @@ pub(crate) fn diagnostic(diagnostic: &Diagnostic) -> Map<String, Value> {
 
 /// A denial's parts, and the block as `explain` prints it.
 pub(crate) fn denial(denied: &Denied) -> Map<String, Value> {
-    let mut fields = diagnostic(denied.diagnostic());
+    let mut fields = diagnostic(&denied.diagnostic());
     fields.insert("component".into(), denied.component().as_str().into());
     fields.insert("destination".into(), denied.destination().into());
-    fields.insert("rule".into(), rule(denied.diagnostic()).into());
-    fields.insert("fix".into(), fix(denied.diagnostic()).into());
+    let rule = denied.nearest().map(ToString::to_string);
+    fields.insert("rule".into(), rule.into());
+    fields.insert("fix".into(), fix(denied).into());
     fields
 }
 
@@ -112,24 +136,24 @@ pub(super) fn event_name(level: Level) -> &'static str {
     }
 }
 
-/// The rule that came nearest, where the block marks one.
-fn rule(denied: &Diagnostic) -> Option<String> {
-    let text = denied.place.as_ref()?.text().trim_matches(['"', '\'']);
-    let is_rule = text.contains("://") && !text.starts_with(['[', '{']);
-    is_rule.then(|| text.to_owned())
-}
-
 /// The commands that would allow it.
-fn fix(denied: &Diagnostic) -> Option<String> {
-    let lines = denied.help.iter().flat_map(|help| help.lines());
-    let commands: Vec<_> = lines
-        .filter(|line| line.starts_with("runner allow "))
+fn fix(denied: &Denied) -> Option<String> {
+    let component = denied.component();
+    let commands: Vec<_> = denied
+        .suggestions()
+        .iter()
+        .map(|suggestion| format!("runner allow {component} {}", suggestion.arguments()))
         .collect();
     (!commands.is_empty()).then(|| commands.join("\n"))
 }
 
+/// The line that stands for lines that were lost.
+pub(crate) fn lost(count: u64) -> String {
+    line("lost", object(json!({ "lost": count })))
+}
+
 /// One line of the log.
-pub(super) fn line(event: &str, mut fields: Map<String, Value>) -> String {
+pub(crate) fn line(event: &str, mut fields: Map<String, Value>) -> String {
     fields.insert("event".into(), event.into());
     fields.insert("time".into(), time::now().into());
     short_safe(&Value::Object(fields))
@@ -172,7 +196,7 @@ mod tests {
     use std::time::Duration;
 
     use runner_host::RequestId;
-    use runner_manifest::{AllowList, Destination};
+    use runner_manifest::{AllowList, Call, Destination};
     use runner_outbound::{Grants, permit};
 
     use super::*;
@@ -197,7 +221,7 @@ mod tests {
             generation: 1,
         };
         let to = Destination::from_url("http://127.0.0.1:9100").expect("a destination");
-        let denied = permit(&Arc::new(grants), &to).expect_err("nothing is allowed");
+        let denied = permit(&Arc::new(grants), &Call::get(&to)).expect_err("nothing is allowed");
         let (method, request_id) = ("GET".parse().expect("a method"), RequestId::next());
         let interface = "wasi:http/outgoing-handler.handle";
         let line = event(&Event::Denied {

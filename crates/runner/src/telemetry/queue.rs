@@ -1,6 +1,6 @@
-//! A bounded queue of lines and the thread that writes them.
+//! A bounded queue of lines and the thread that writes them. What cannot be written is counted.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -13,12 +13,15 @@ const CAPACITY: usize = 4096;
 /// What guests print may not crowd out what happens to them.
 const GUEST_CAPACITY: usize = CAPACITY / 2;
 
-/// How long the end waits for a reader of stderr that has stopped reading.
+/// So much is gathered before it is written.
+const BATCH: usize = 64 * 1024;
+
+/// How long the end waits for a reader that has stopped reading.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Who wrote a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Speaker {
+pub(crate) enum Speaker {
     /// The runtime.
     Us,
     /// A component; its lines are the first to go.
@@ -27,7 +30,7 @@ pub(super) enum Speaker {
 
 /// The way to the writer; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     sender: Sender<Item>,
     counts: Arc<Counts>,
 }
@@ -35,7 +38,7 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Counts {
     waiting: AtomicUsize,
-    dropped: AtomicU64,
+    lost: AtomicU64,
 }
 
 enum Item {
@@ -45,17 +48,18 @@ enum Item {
 }
 
 impl Queue {
-    /// Starts the writer; `dropped` makes the line that says how many were lost.
-    pub(super) fn start(
+    /// Starts the writer; `lost` makes the line that says how many were.
+    pub(crate) fn start(
         out: Box<dyn Write + Send>,
-        dropped: impl Fn(u64) -> String + Send + 'static,
+        lost: impl Fn(u64) -> String + Send + 'static,
     ) -> Queue {
         let (sender, receiver) = channel();
         let counts = Arc::new(Counts::default());
         let writer = Writer {
             out,
             counts: counts.clone(),
-            dropped,
+            lost,
+            batch: Batch::default(),
         };
         // Without a thread nothing is printed; serving goes on, and `flush` does not wait.
         let _ = thread::Builder::new()
@@ -64,8 +68,8 @@ impl Queue {
         Queue { sender, counts }
     }
 
-    /// Leaves a line, or counts it as dropped; never waits.
-    pub(super) fn push(&self, line: String, from: Speaker) {
+    /// Leaves a line, or counts it as lost; never waits.
+    pub(crate) fn push(&self, line: String, from: Speaker) {
         let room = match from {
             Speaker::Us => CAPACITY,
             Speaker::Guest => GUEST_CAPACITY,
@@ -74,12 +78,12 @@ impl Queue {
             || self.sender.send(Item::Line(line)).is_err()
         {
             self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Waits, not for ever, until all lines before are written.
-    pub(super) fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let (done, written) = sync_channel(1);
         if self.sender.send(Item::Flush(done)).is_ok() {
             let _ = written.recv_timeout(PATIENCE);
@@ -87,50 +91,142 @@ impl Queue {
     }
 }
 
-struct Writer<D> {
+struct Writer<L> {
     out: Box<dyn Write + Send>,
     counts: Arc<Counts>,
-    dropped: D,
+    lost: L,
+    batch: Batch,
 }
 
-impl<D: Fn(u64) -> String> Writer<D> {
+/// Lines that are written together.
+#[derive(Default)]
+struct Batch {
+    text: Vec<u8>,
+    lines: Vec<Line>,
+    /// What was written last ends within a line.
+    torn: bool,
+}
+
+/// Where a line of a batch ends, and what it is.
+struct Line {
+    end: usize,
+    what: What,
+}
+
+enum What {
+    /// It came through the queue.
+    Said,
+    /// It tells of so many lost ones, and stands for them.
+    TellsOf(u64),
+}
+
+impl<L: Fn(u64) -> String> Writer<L> {
     fn run(mut self, receiver: &Receiver<Item>) {
         while let Ok(first) = receiver.recv() {
-            self.write(first);
+            self.take(first);
             while let Ok(next) = receiver.try_recv() {
-                self.write(next);
+                self.take(next);
             }
-            self.tell_dropped();
-            let _ = self.out.flush();
+            self.tell_lost();
+            self.write();
         }
     }
 
-    fn write(&mut self, item: Item) {
+    fn take(&mut self, item: Item) {
         match item {
             Item::Line(line) => {
-                // Nobody is left to be told when stderr is gone.
-                let _ = writeln!(self.out, "{line}");
-                self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+                self.batch.add(&line, What::Said);
+                if self.batch.text.len() >= BATCH {
+                    self.write();
+                }
             }
             Item::Flush(done) => {
-                self.tell_dropped();
-                let _ = self.out.flush();
+                self.tell_lost();
+                self.write();
                 let _ = done.send(());
             }
         }
     }
 
-    fn tell_dropped(&mut self) {
-        let count = self.counts.dropped.swap(0, Ordering::Relaxed);
+    fn tell_lost(&mut self) {
+        let count = self.counts.lost.swap(0, Ordering::Relaxed);
         if count > 0 {
-            let _ = writeln!(self.out, "{}", (self.dropped)(count));
+            self.batch.add(&(self.lost)(count), What::TellsOf(count));
         }
     }
+
+    /// Writes the batch. What the disk or the reader does not take is lost, and counted.
+    fn write(&mut self) {
+        let written = write(&mut self.out, &self.batch.text);
+        let ended = self.batch.end(written);
+        self.counts.lost.fetch_add(ended.lost, Ordering::Relaxed);
+        self.counts
+            .waiting
+            .fetch_sub(ended.taken, Ordering::Relaxed);
+    }
+}
+
+/// What became of a batch.
+struct Ended {
+    /// Lines that came through the queue.
+    taken: usize,
+    /// Lines that nobody will read.
+    lost: u64,
+}
+
+impl Batch {
+    fn add(&mut self, line: &str, what: What) {
+        if self.torn && self.text.is_empty() {
+            self.text.push(b'\n');
+        }
+        self.text.extend_from_slice(line.as_bytes());
+        self.text.push(b'\n');
+        let end = self.text.len();
+        self.lines.push(Line { end, what });
+    }
+
+    /// Begins anew after the first `written` bytes have gone out.
+    fn end(&mut self, written: usize) -> Ended {
+        let mut ended = Ended { taken: 0, lost: 0 };
+        for line in &self.lines {
+            let counts = match line.what {
+                What::Said => {
+                    ended.taken += 1;
+                    1
+                }
+                What::TellsOf(count) => count,
+            };
+            ended.lost += if line.end > written { counts } else { 0 };
+        }
+        let whole = self.lines.iter().any(|line| line.end == written);
+        let mended = self.torn && written == 1;
+        if written > 0 {
+            self.torn = !whole && !mended;
+        }
+        self.text.clear();
+        self.lines.clear();
+        ended
+    }
+}
+
+/// How much could be written.
+fn write(out: &mut impl Write, text: &[u8]) -> usize {
+    let mut written = 0;
+    while written < text.len() {
+        match out.write(&text[written..]) {
+            Ok(0) => break,
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    // Without a buffer there is nothing left to fail.
+    let _ = out.flush();
+    written
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::Mutex;
 
     use super::*;
@@ -155,6 +251,49 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// A disk with room for so many bytes.
+    #[derive(Clone)]
+    struct Disk {
+        room: Arc<AtomicUsize>,
+        text: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let some = bytes.len().min(self.room.load(Ordering::SeqCst));
+            if some == 0 {
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            self.room.fetch_sub(some, Ordering::SeqCst);
+            let mut text = self.text.lock().expect("no one panics with it");
+            text.extend_from_slice(&bytes[..some]);
+            Ok(some)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_counted_and_told_when_there_is_room() {
+        let disk = Disk {
+            room: Arc::new(AtomicUsize::new(12)),
+            text: Arc::default(),
+        };
+        let queue = Queue::start(Box::new(disk.clone()), |count| format!("lost {count}"));
+        for line in ["first", "second", "third"] {
+            queue.push(line.into(), Speaker::Us);
+            queue.flush();
+        }
+        disk.room.store(1000, Ordering::SeqCst);
+        queue.push("fourth".into(), Speaker::Us);
+        queue.flush();
+        let text = disk.text.lock().expect("no one panics with it").clone();
+        let text = String::from_utf8(text).expect("we wrote it");
+        assert_eq!(text, "first\nsecond\nfourth\nlost 2\n");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Style};
-use runner_host::{Event, Outcome, Record, Stream};
+use runner_host::{Decision, Event, Outcome, Record, Stream, Verdict};
 use runner_manifest::Diagnostic;
 
 use super::escape;
@@ -29,7 +29,7 @@ pub(super) fn event(event: &Event<'_>) -> String {
             folded,
         } => {
             let block = call(
-                denied.diagnostic(),
+                &denied.diagnostic(),
                 format!(
                     "{interface}  {method} {}  (request {request_id})",
                     shown(path)
@@ -74,6 +74,7 @@ pub(super) fn event(event: &Event<'_>) -> String {
             ))
         }
         Event::Loading { component } => format!("compiling {component}"),
+        Event::Decision(decision) => decided(decision),
         Event::Request(record) => access(record),
     }
 }
@@ -84,6 +85,23 @@ pub(super) fn call(denied: &Diagnostic, call: String) -> Diagnostic {
         .clone()
         .note(format!("call: {call}"))
         .note("the guest received: HTTP-request-denied")
+}
+
+fn decided(decision: &Decision<'_>) -> String {
+    let Decision {
+        component,
+        method,
+        path,
+        ..
+    } = decision;
+    let (verdict, to) = match decision.verdict {
+        Verdict::Allow { to, .. } => ("allowed", to.to_string()),
+        Verdict::Deny(denied) => ("denied", denied.destination()),
+    };
+    headed(&format!(
+        "{verdict}: {component} {method} {to}{}",
+        shown(path)
+    ))
 }
 
 fn access(record: &Record) -> String {
@@ -168,7 +186,7 @@ mod tests {
     use std::sync::Arc;
 
     use runner_host::{Error, RequestId};
-    use runner_manifest::{AllowList, Destination};
+    use runner_manifest::{AllowList, Call, Destination};
     use runner_outbound::{Denied, Grants, permit};
 
     use super::*;
@@ -187,7 +205,7 @@ mod tests {
             generation: 1,
         };
         let to = Destination::from_url(url).expect("a destination");
-        permit(&Arc::new(grants), &to).expect_err("nothing is allowed")
+        permit(&Arc::new(grants), &Call::get(&to)).expect_err("nothing is allowed")
     }
 
     #[test]

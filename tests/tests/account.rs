@@ -1,0 +1,235 @@
+//! The account of decisions: the audit log, what to grant, and what a manifest expects of its own rules.
+
+use std::fs;
+use std::process::Stdio;
+
+use runner_tests::{App, Canary, Server, run};
+use serde_json::Value;
+
+/// The guest `probe` with one rule.
+fn app(rule: &str) -> App {
+    App::probe(&format!("allowed_outbound_hosts = [\"{rule}\"]"))
+}
+
+async fn fetch(server: &Server, url: &str) -> Value {
+    let encoded = url
+        .replace('%', "%25")
+        .replace(':', "%3a")
+        .replace('/', "%2f");
+    server.get(&format!("/fetch?url={encoded}")).await.json()
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    let line = |line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+    text.lines().map(line).collect()
+}
+
+#[tokio::test]
+async fn every_decision_is_a_line_of_the_audit_log() {
+    let canary = Canary::start().await;
+    let app = app(&canary.url());
+    let audit = app.path().join("audit.jsonl");
+    fs::write(&audit, "{\"before\":true}\n").expect("writable");
+    let server = Server::start(&app, &["--audit-log", &audit.display().to_string()]).await;
+    let denied = format!("http://127.0.0.1:{}", canary.port() ^ 1);
+    for _ in 0..3 {
+        assert_eq!(
+            fetch(&server, &format!("{}/a?secret=1", canary.url())).await["status"],
+            200
+        );
+        assert_eq!(
+            fetch(&server, &format!("{denied}/b")).await["error"],
+            "HTTP-request-denied"
+        );
+    }
+    let digest =
+        server.logged(|line| line["event"] == "listening").await["components"][0]["digest"].clone();
+    assert_eq!(server.stop().await.code, 0);
+    let text = fs::read_to_string(&audit).expect("written");
+    assert!(!text.contains("secret=1"), "{text}");
+    let mut found = lines(&text);
+    assert_eq!(found.remove(0)["before"], true, "what was there is kept");
+    assert_eq!(found.len(), 6, "none is folded");
+    for (n, line) in found.iter().enumerate() {
+        let (verdict, to, path) = match n % 2 {
+            0 => ("allow", canary.url(), "/a"),
+            _ => ("deny", denied.clone(), "/b"),
+        };
+        assert_eq!(line["event"], "decision");
+        assert_eq!(
+            (&line["component"], &line["digest"]),
+            (&"probe".into(), &digest)
+        );
+        assert_eq!(
+            (&line["verdict"], &line["method"]),
+            (&verdict.into(), &"GET".into())
+        );
+        assert_eq!(
+            (&line["destination"], &line["path"]),
+            (&to.into(), &path.into())
+        );
+        let rule = (&line["rule"], &line["line"], &line["generation"]);
+        assert_eq!(rule, (&canary.url().into(), &9.into(), &1.into()));
+        assert!(
+            line["file"]
+                .as_str()
+                .is_some_and(|file| file.ends_with("spin-like.toml"))
+        );
+        assert!(
+            line["request"].is_string() && line["time"].is_string(),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_holds_up_no_request_and_what_is_lost_is_counted() {
+    let canary = Canary::start().await;
+    let app = app(&canary.url());
+    let server = Server::start(&app, &["--audit-log", "/dev/full"]).await;
+    for _ in 0..20 {
+        assert_eq!(fetch(&server, &canary.url()).await["status"], 200);
+    }
+    let warning = server
+        .logged(|line| line["event"] == "warning" && line["lost"].is_u64())
+        .await;
+    let message = warning["message"].as_str().expect("in the event");
+    assert!(
+        message.contains("were not written to the audit log `/dev/full`"),
+        "{message}"
+    );
+    assert_eq!(server.stop().await.code, 0);
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_holds_up_no_request() {
+    let canary = Canary::start().await;
+    let app = app(&canary.url());
+    let pipe = app.path().join("audit.pipe");
+    let made = tokio::process::Command::new("mkfifo")
+        .arg(&pipe)
+        .status()
+        .await;
+    assert!(made.expect("mkfifo is there").success());
+    let pipe = pipe.display().to_string();
+    // Nobody has it open: that is said at once, and nothing waits.
+    let refused = run(
+        app.path(),
+        &["up", "--listen", "127.0.0.1:0", "--audit-log", &pipe],
+    )
+    .await;
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.stderr.contains("the audit log"), "{refused:?}");
+    // Somebody has it open, and does not read.
+    let mut idle = tokio::process::Command::new("sh");
+    let idle = idle.args(["-c", &format!("exec 3<'{pipe}'; echo open; exec sleep 600")]);
+    let mut idle = idle
+        .kill_on_drop(true)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sh is there");
+    let write = tokio::fs::OpenOptions::new()
+        .write(true)
+        .open(&pipe)
+        .await
+        .expect("it is opened");
+    let server = Server::start(&app, &["--audit-log", &pipe]).await;
+    // More than a pipe takes.
+    for _ in 0..600 {
+        assert_eq!(fetch(&server, &canary.url()).await["status"], 200);
+    }
+    server
+        .logged(|line| line["event"] == "warning" && line["lost"].is_u64())
+        .await;
+    assert_eq!(server.stop().await.code, 0);
+    drop(write);
+    idle.kill().await.expect("it runs");
+}
+
+#[tokio::test]
+async fn what_was_denied_is_observed_and_becomes_a_patch() {
+    let canary = Canary::start().await;
+    let app = app("http://127.0.0.1:1");
+    let before = app.text();
+    let patch = app.path().join("grants.patch");
+    let server = Server::start(&app, &["--observe", &patch.display().to_string()]).await;
+    for url in [
+        &canary.url(),
+        &canary.url(),
+        "http://[::1]:9",
+        "http://user@a.com",
+    ] {
+        assert_eq!(
+            fetch(&server, url).await["error"],
+            "HTTP-request-denied",
+            "{url}"
+        );
+    }
+    let stopped = server.stop().await;
+    assert_eq!(stopped.code, 0);
+    let told = stopped.log.iter().find(|line| line["event"] == "observed");
+    assert!(told.is_some(), "{:?}", stopped.log);
+    assert_eq!(app.text(), before, "never applied by itself");
+    let written = fs::read_to_string(&patch).expect("written");
+    let added: Vec<&str> = written
+        .lines()
+        .filter(|line| line.starts_with('+'))
+        .collect();
+    assert_eq!(added.len(), 2, "{written}");
+    assert_eq!(
+        added[1],
+        format!(
+            "+allowed_outbound_hosts = [\"http://127.0.0.1:1\", \"{}\", \"http://[::1]:9\"]",
+            canary.url()
+        )
+    );
+    assert!(
+        written.contains("# probe: no rule can allow http://***@a.com\n"),
+        "{written}"
+    );
+    let applied = tokio::process::Command::new("git")
+        .args(["apply", "-p1", "grants.patch"])
+        .current_dir(app.path())
+        .status()
+        .await;
+    assert!(applied.expect("git is there").success());
+    let server = Server::start(&app, &["--observe", &patch.display().to_string()]).await;
+    assert_eq!(fetch(&server, &canary.url()).await["status"], 200);
+    assert_eq!(server.stop().await.code, 0);
+    let written = fs::read_to_string(&patch).expect("written");
+    assert_eq!(
+        written,
+        "# No grant is missing: nothing was denied that a rule would allow.\n"
+    );
+}
+
+#[tokio::test]
+async fn a_manifest_expects_what_its_own_rules_decide() {
+    let rules = "allowed_outbound_hosts = [\"https://*.a.com\", { url = \"https://b.com/v1/\", methods = [\"GET\"] }]\n\
+        [[expect]]\ncomponent = \"probe\"\n";
+    let fine = "allow = [\"https://x.a.com/any\", \"https://b.com/v1/items\"]\n\
+        deny = [\"https://a.com\", \"POST https://b.com/v1/items\", \"http://169.254.169.254/\", \"http://u@x.a.com\"]\n";
+    let said = run(App::probe(&format!("{rules}{fine}")).path(), &["check"]).await;
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{said:?}");
+    let wrong = "allow = [\"https://a.com\"]\ndeny = [\"https://x.a.com\"]\n";
+    let said = run(App::probe(&format!("{rules}{wrong}")).path(), &["check"]).await;
+    assert_eq!((said.code, said.stdout.as_str()), (1, ""));
+    let expected = "\
+error: component `probe` may not make a call that is expected to be allowed
+  --> spin-like.toml:12:10
+   |
+12 | allow = [\"https://a.com\"]
+   |          ^^^^^^^^^^^^^^^ denied
+   |
+   = the nearest rule is at spin-like.toml:9:27: this rule allows what is below `a.com`, not `a.com` itself
+
+error: component `probe` may make a call that is expected to be denied
+  --> spin-like.toml:13:9
+   |
+13 | deny = [\"https://x.a.com\"]
+   |         ^^^^^^^^^^^^^^^^^ allowed
+   |
+   = the rule `https://*.a.com` at spin-like.toml:9:27 allows it
+";
+    assert_eq!(said.stderr, expected);
+}
