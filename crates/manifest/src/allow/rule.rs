@@ -458,7 +458,9 @@ fn range(address: &str, prefix: &str) -> Option<IpNet> {
         .and_then(|rest| rest.strip_suffix(']'));
     let ip: IpAddr = bracketed.unwrap_or(address).parse().ok()?;
     let mapped = matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
-    let digits = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit());
+    // `/011` is 11 to some and 9 to others.
+    let one_way = !prefix.starts_with('0') || prefix == "0";
+    let digits = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit()) && one_way;
     if mapped || !digits || (bracketed.is_some() && ip.is_ipv4()) {
         return None;
     }

@@ -786,6 +786,7 @@ fn c37_a_typo_is_an_error_with_a_fix() {
         ),
         ("https://10.0.0.0/33", "is not a range of addresses", range),
         ("https://10.0.0.0/+8", "is not a range of addresses", range),
+        ("https://10.0.0.0/08", "is not a range of addresses", range),
         (
             "https://[::ffff:10.0.0.0]/104",
             "is not a range of addresses",
