@@ -233,3 +233,80 @@ error: component `probe` may make a call that is expected to be denied
 ";
     assert_eq!(said.stderr, expected);
 }
+
+#[tokio::test]
+async fn a_planted_secret_is_in_no_log_no_error_and_no_account() {
+    const SECRET: &str = "hunter2-planted";
+    let canary = Canary::start().await;
+    let url = canary.url();
+    let app = App::new(&format!(
+        "spin_manifest_version = 2\n[application]\nname = \"story\"\n\
+         [variables]\ntoken = {{ required = true, secret = true }}\n\
+         [[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n\
+         [component.probe]\nsource = \"guest:probe\"\nallowed_outbound_hosts = [\n\
+         \"https://{{{{ token }}}}.example.com\",\n\
+         {{ url = \"{url}/v1/\", methods = [\"GET\"], inject = {{ header = \"x-key\", value = \"{{{{ token }}}}\" }} }},\n]\n\
+         [component.probe.variables]\nown = \"{{{{ token }}}}\"\n\
+         [[expect]]\ncomponent = \"probe\"\ndeny = [\"{url}/v1/x\"]\n"
+    ));
+    let file = |name: &str| app.path().join(name).display().to_string();
+    let (audit, observed) = (file("audit.jsonl"), file("grants.patch"));
+    let variable = format!("token={SECRET}");
+    let flags = [
+        "--variable",
+        &variable,
+        "--audit-log",
+        &audit,
+        "--observe",
+        &observed,
+    ];
+    let server = Server::try_start_with(&app, &flags, &[("RUNNER_LOG", "trace")]).await;
+    let server = server.unwrap_or_else(|stopped| panic!("{stopped:?}"));
+    let sent = fetch(&server, &format!("{url}/v1/x")).await;
+    assert_eq!(sent["status"], 200, "{sent}");
+    for denied in [
+        &format!("{url}/v2"),
+        "https://other.example.com",
+        "https://a@b.com",
+    ] {
+        assert_eq!(fetch(&server, denied).await["error"], "HTTP-request-denied");
+    }
+    server.get("/trap").await;
+    assert!(canary.heads()[0].contains(SECRET), "it was sent");
+    let stopped = server.stop().await;
+    let mut said = vec![format!("{:?}", stopped.log)];
+    said.extend([&audit, &observed].map(|file| fs::read_to_string(file).expect("written")));
+    for args in [
+        &["check", "--format", "json"][..],
+        &["check"],
+        &["explain", "probe", &format!("{url}/v1/x")],
+        &[
+            "explain",
+            "probe",
+            "https://x.example.com",
+            "--format",
+            "json",
+        ],
+        &[
+            "up",
+            "--listen",
+            "127.0.0.1:0",
+            "--tls-cert",
+            "/missing",
+            "--tls-key",
+            "/missing",
+        ],
+    ] {
+        let args: Vec<&str> = args
+            .iter()
+            .copied()
+            .chain(["--variable", &variable])
+            .collect();
+        let finished = run(app.path(), &args).await;
+        assert!(!(finished.stdout.is_empty() && finished.stderr.is_empty()));
+        said.push(format!("{args:?} {finished:?}").replace(&format!("\"{variable}\""), ""));
+    }
+    for text in said {
+        assert!(!text.contains(SECRET), "{text}");
+    }
+}
