@@ -359,3 +359,29 @@ async fn the_manifest_is_found_by_its_usual_names_or_its_folder() {
     let nothing = "error: there is no `spin-like.toml` and no `spin.toml` in `.`\nhelp: name the manifest or its folder with `--from`\n";
     assert_eq!((said.code, said.stderr.as_str()), (2, nothing));
 }
+
+#[tokio::test]
+async fn edits_at_the_same_time_are_all_kept() {
+    let app = app();
+    let path = app.path().to_owned();
+    let edits = (0..12).map(|n| {
+        let (path, rule) = (path.clone(), format!("https://host{n}.example.com"));
+        tokio::spawn(async move { run(&path, &["allow", "probe", &rule]).await })
+    });
+    for edit in edits.collect::<Vec<_>>() {
+        let said = edit.await.expect("no panic");
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let text = app.text();
+    for n in 0..12 {
+        assert!(
+            text.contains(&format!("\"https://host{n}.example.com\"")),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        fs::read_dir(&path).expect("a folder").count(),
+        1,
+        "nothing is left beside it"
+    );
+}

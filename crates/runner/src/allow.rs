@@ -30,6 +30,7 @@ pub(crate) fn run(
     let entry = entry(args).map_err(|error| Failure::new(Exit::Usage, &error, error.help()))?;
     let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
     let path = reader.path();
+    let _held = write::hold(path)?;
     // Parsed first, which has a cap on what it reads.
     let manifest = reader.read()?;
     let text = fs::read_to_string(path).map_err(|error| Failure::of(Exit::Environment, &error))?;

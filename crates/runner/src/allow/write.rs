@@ -2,9 +2,42 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use crate::exit::{Exit, Failure};
+
+/// How often a file that another `runner allow` holds is asked for, and with which pause: five seconds in all.
+const TRIES: usize = 500;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Holds the file against others who edit it so, until what is returned is dropped: two edits at once are both kept.
+pub(super) fn hold(path: &Path) -> Result<File, Failure> {
+    let busy = || {
+        let sentence = format!("`{}` is being edited by another runner", path.display());
+        Failure::new(Exit::Environment, sentence, "try again when it has ended")
+    };
+    for _ in 0..TRIES {
+        let file = File::open(path).map_err(|error| Failure::of(Exit::Environment, &error))?;
+        // It may have been replaced while this waited: then it is another file that has to be held.
+        if file.try_lock().is_ok() && is_at(&file, path) {
+            return Ok(file);
+        }
+        thread::sleep(PAUSE);
+    }
+    Err(busy())
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let same =
+        |own: fs::Metadata, its: fs::Metadata| own.ino() == its.ino() && own.dev() == its.dev();
+    let (own, its) = (file.metadata(), fs::metadata(path));
+    own.ok()
+        .zip(its.ok())
+        .is_some_and(|(own, its)| same(own, its))
+}
 
 /// Puts `text` in the file's place, with the file's permissions.
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
