@@ -278,7 +278,8 @@ async fn a_mistake_in_the_manifest_is_shown_where_it_is() {
         ),
         (
             manifest("").replace("component = \"probe\"", "component = \"prob\""),
-            "error: there is no component `prob`\n --> spin-like.toml:6:13\n  |\n6 | component = \"prob\"\n  |             ^^^^^^ not defined\n  |\n\
+            "error: there is no component `prob`\n --> spin-like.toml:6:13\n  |\n6 | component = \"prob\"\n  |             ^^^^^^ not defined\n  |\n \
+             ::: spin-like.toml:7:1\n  |\n7 | [component.probe]\n  | ----------------- `probe` is defined here\n  |\n\
              help: did you mean `probe`?\nhelp: the components are `probe`\n",
         ),
         (

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use runner_manifest::Code;
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
@@ -68,6 +69,29 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// What kind of message it is.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Error::Read(_) => Code::ComponentUnreadable,
+            Error::Missing => Code::ComponentMissing,
+            Error::Directory => Code::ComponentIsAFolder,
+            Error::Special => Code::ComponentNotAFile,
+            Error::TooLarge => Code::ComponentTooLarge,
+            Error::Empty => Code::ComponentEmpty,
+            Error::Truncated(_) => Code::ComponentTruncated,
+            Error::Precompiled => Code::ComponentPrecompiled,
+            Error::Elf => Code::ComponentIsNative,
+            Error::Wat => Code::ComponentIsWat,
+            Error::Text => Code::ComponentIsText,
+            Error::Unknown => Code::ComponentNotWasm,
+            Error::CoreModule => Code::ComponentIsAModule,
+            Error::Componentize(_) => Code::ComponentNotEncodable,
+            Error::Invalid(_) => Code::ComponentDamaged,
+            Error::Nested => Code::ComponentTooDeep,
+            Error::Types => Code::ComponentTypesTooLarge,
+        }
+    }
+
     /// What to do about it.
     pub(crate) fn help(&self) -> &'static str {
         match self {
@@ -75,7 +99,7 @@ impl Error {
                 "build the component again, or correct `source`"
             }
             Error::Directory | Error::Special => "`source` names a `.wasm` file",
-            Error::Read(_) => "check the file's permissions",
+            Error::Read(_) => "check `source`, and that the file may be read",
             Error::TooLarge => "strip it and build it with optimisation",
             Error::Precompiled | Error::Elf | Error::Unknown => {
                 "name the `.wasm` that the toolchain made"
@@ -106,6 +130,12 @@ impl Artifact {
             producers,
         })
     }
+
+    /// A note that says who made it, where its metadata does.
+    pub(crate) fn made_by(&self) -> Option<String> {
+        let producers = self.producers.as_ref()?;
+        Some(format!("made by: {producers}"))
+    }
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
@@ -119,6 +149,9 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     // Before it is opened: opening a FIFO waits for a writer.
     if !found.is_file() {
         return Err(Error::Special);
+    }
+    if found.len() > caps::ARTIFACT {
+        return Err(Error::TooLarge);
     }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Error::Read)?;
@@ -361,6 +394,17 @@ mod tests {
             nested = [COMPONENT, &section(4, &nested)].concat();
         }
         assert!(matches!(check_shape(&nested), Err(Error::Nested)));
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(caps::ARTIFACT + 1).unwrap();
+        let Err(error) = Artifact::read(file.path()) else {
+            panic!("it was read")
+        };
+        assert_eq!(error.to_string(), "it is larger than 256 MiB");
+        assert_eq!(error.code(), Code::ComponentTooLarge);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use runner_manifest::{Component as Wanted, ComponentId, Diagnostic, Level, Manifest, Source};
+use runner_manifest::{
+    Build, Code, Component as Wanted, ComponentId, Diagnostic, Manifest, Source,
+};
 use runner_outbound::Grants;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -20,6 +22,9 @@ use crate::handler::Handler;
 use crate::imports;
 use crate::state::State;
 use crate::{Engine, capabilities, caps};
+
+/// What a message shows of a build command, or of a folder.
+const MAX_QUOTED: usize = 160;
 
 /// What is known of a loaded component.
 #[derive(Debug, Clone)]
@@ -85,7 +90,8 @@ pub(crate) async fn load_all(
         let (engine, linker, events) = (engine.clone(), linker.clone(), events.clone());
         let (wanted, app) = (wanted.clone(), app.clone());
         let slot = slots.clone().acquire_owned().await;
-        loading.push(on_own_thread(move || {
+        let id = wanted.id.clone();
+        let load = move || {
             let _slot = slot;
             Loader {
                 engine: &engine,
@@ -95,14 +101,15 @@ pub(crate) async fn load_all(
                 generation,
             }
             .load(&events)
-        }));
+        };
+        loading.push((id, on_own_thread(load)));
     }
     let (mut loaded, mut diagnostics) = (Vec::new(), Vec::new());
-    for task in loading {
+    for (id, task) in loading {
         match task.await {
             Ok(Ok(handler)) => loaded.push(handler),
             Ok(Err(found)) => diagnostics.extend(found),
-            Err(_) => diagnostics.push(diagnostic("loading was interrupted".into())),
+            Err(_) => diagnostics.push(interrupted(&id)),
         }
     }
     if diagnostics.is_empty() {
@@ -126,6 +133,12 @@ fn on_own_thread<T: Send + 'static>(
         tracing::error!(%error, "cannot start a thread to load a component");
     }
     wait
+}
+
+fn interrupted(id: &ComponentId) -> Diagnostic {
+    let message = format!("component `{id}` could not be loaded: loading it was interrupted");
+    Diagnostic::error(Code::LoadingInterrupted, message)
+        .help("try again; if it happens again, the log with `-v` may say why")
 }
 
 /// The folder of the manifest, absolute: the folder of `spin-like.toml` is empty, and a glob below that is one below `/`.
@@ -156,7 +169,7 @@ impl Loader<'_> {
         let (component, cached) = self.compile(&artifact, events)?;
         let imports = imports::of(&component, self.engine.wasmtime());
         self.refuse_missing(&imports, &artifact)?;
-        let (pre, world) = self.link(&component)?;
+        let (pre, world) = self.link(&component, &artifact)?;
         let files = self.files()?;
         let audit = imports::unused(&imports, self.wanted);
         let loaded = Loaded {
@@ -186,10 +199,8 @@ impl Loader<'_> {
 
     fn read(&self) -> Result<Artifact, Vec<Diagnostic>> {
         let Source::Local { path, .. } = &self.wanted.source else {
-            return Err(self.wrong(
-                "its source is not a file".into(),
-                "name a `.wasm` file as `source`",
-            ));
+            let help = "name a `.wasm` file as `source`";
+            return Err(self.wrong(Code::NotProvided, "has a source that is not a file", help));
         };
         Artifact::read(path).map_err(|error| self.unusable(&error))
     }
@@ -245,14 +256,11 @@ impl Loader<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        let made_by = artifact
-            .producers
-            .as_ref()
-            .map(|made_by| format!("made by: {made_by}"));
         let tell = |missing: &imports::Missing| {
-            let mut found = self.diagnostic(format!("imports {}", missing.what), &missing.help);
+            let what = format!("imports {}", missing.what);
+            let mut found = self.diagnostic(missing.code, &what).help(&missing.help);
             found.notes.extend(missing.note.clone());
-            found.notes.extend(made_by.clone());
+            found.notes.extend(artifact.made_by());
             found
         };
         Err(missing.iter().map(tell).collect())
@@ -261,65 +269,60 @@ impl Loader<'_> {
     fn link(
         &self,
         component: &Component,
+        artifact: &Artifact,
     ) -> Result<(Arc<ProxyPre<State>>, World), Vec<Diagnostic>> {
         let exports = imports::exports(component, self.engine.wasmtime());
-        let world = self.world(&exports)?;
+        let world = self.world(&exports, artifact)?;
         let pre = self
             .linker
             .instantiate_pre(component)
-            .map_err(|error| self.mismatch(&error))?;
-        let pre = match world {
-            World::Http02 => self.pre_02(pre)?,
-            World::Http03 => self.pre_03(pre)?,
-        };
+            .and_then(|pre| handler_of(pre, world))
+            .map_err(|error| self.mismatch(&error, artifact))?;
         Ok((Arc::new(pre), world))
     }
 
-    fn pre_02(&self, pre: InstancePre<State>) -> Result<ProxyPre<State>, Vec<Diagnostic>> {
-        p2::bindings::ProxyPre::new(pre)
-            .map(ProxyPre::P2)
-            .map_err(|error| self.mismatch(&error))
-    }
-
-    fn pre_03(&self, pre: InstancePre<State>) -> Result<ProxyPre<State>, Vec<Diagnostic>> {
-        p3::bindings::ServicePre::new(pre)
-            .map(ProxyPre::P3)
-            .map_err(|error| self.mismatch(&error))
-    }
-
-    fn world(&self, exports: &[String]) -> Result<World, Vec<Diagnostic>> {
+    fn world(&self, exports: &[String], artifact: &Artifact) -> Result<World, Vec<Diagnostic>> {
         let worlds: Vec<_> = exports
             .iter()
             .filter_map(|name| Some((name, world_of(name)?)))
             .collect();
         match worlds[..] {
             [(_, world)] => Ok(world),
-            [] => {
-                let found = if exports.is_empty() {
-                    "nothing".into()
-                } else {
-                    list(exports)
-                };
-                let what = format!("exports no HTTP handler; it exports {found}");
-                Err(self.wrong(
-                    what,
-                    "export `wasi:http/incoming-handler@0.2` or `wasi:http/handler@0.3`",
-                ))
-            }
+            [] => Err(vec![self.no_handler(exports, artifact)]),
             _ => {
                 let names: Vec<_> = worlds.iter().map(|(name, _)| (*name).clone()).collect();
                 let what = format!("exports several HTTP handlers: {}", list(&names));
-                Err(self.wrong(what, "export one of them"))
+                Err(self.wrong(Code::SeveralHandlers, &what, "export one of them"))
             }
         }
     }
 
+    fn no_handler(&self, exports: &[String], artifact: &Artifact) -> Diagnostic {
+        let found = match exports.is_empty() {
+            true => "nothing".into(),
+            false => list(exports),
+        };
+        let what = format!("exports no HTTP handler; it exports {found}");
+        let mut error = self.diagnostic(Code::NoHandler, &what);
+        if exports.iter().any(|name| name.starts_with("wasi:cli/run@")) {
+            error =
+                error.note("it is a program with a `main`, which runs once and takes no requests");
+        }
+        error.notes.extend(artifact.made_by());
+        error.help("export `wasi:http/incoming-handler@0.2` or `wasi:http/handler@0.3`")
+    }
+
     fn files(&self) -> Result<Option<Files>, Vec<Diagnostic>> {
-        Files::copy(self.app, &self.wanted.files, &self.wanted.exclude_files).map_err(|error| {
-            self.wrong(
-                format!("cannot be given its `files`: {error}"),
-                "correct `files`",
-            )
+        let wanted = self.wanted;
+        Files::copy(self.app, &wanted.files, &wanted.exclude_files).map_err(|refused| {
+            let (key, place) = match refused.mount {
+                Some(n) => ("files", wanted.file_places.get(n)),
+                None => ("exclude_files", wanted.grants.get("exclude_files")),
+            };
+            let what = format!("cannot be given its `{key}`: {refused}");
+            let mut error = self.diagnostic(refused.error.code(), &what);
+            error.place = place.cloned().or(error.place);
+            vec![error.help(refused.error.help())]
         })
     }
 
@@ -360,44 +363,64 @@ impl Loader<'_> {
             Source::Local { path, .. } => path.display().to_string(),
             _ => String::new(),
         };
-        self.wrong(
-            format!("cannot be loaded from `{file}`: {error}"),
-            error.help(),
-        )
-    }
-
-    fn mismatch(&self, error: &wasmtime::Error) -> Vec<Diagnostic> {
-        self.wrong(
-            format!("does not fit this version of runner: {error:#}"),
-            "build it again with a current toolchain",
-        )
-    }
-
-    fn wrong(&self, what: String, help: &str) -> Vec<Diagnostic> {
-        vec![self.diagnostic(what, help)]
-    }
-
-    fn diagnostic(&self, what: String, help: &str) -> Diagnostic {
-        let place = match &self.wanted.source {
-            Source::Local { place, .. } => place.clone(),
-            _ => self.wanted.place.clone(),
+        let what = format!("cannot be loaded from `{file}`: {error}");
+        let help = match (error, &self.wanted.build) {
+            (artifact::Error::Missing, Some(build)) => build_it("build it first", build),
+            (artifact::Error::Empty | artifact::Error::Truncated(_), Some(build)) => {
+                build_it("build it again", build)
+            }
+            _ => error.help().to_owned(),
         };
-        let mut found = diagnostic(format!("component `{}` {what}", self.wanted.id));
-        found.place = Some(place);
-        found.help = vec![help.to_owned()];
-        found
+        self.wrong(error.code(), &what, &help)
+    }
+
+    fn mismatch(&self, error: &wasmtime::Error, artifact: &Artifact) -> Vec<Diagnostic> {
+        let what = format!("does not fit this version of runner: {error:#}");
+        let mut found = self.diagnostic(Code::ComponentMismatch, &what);
+        found.notes.extend(artifact.made_by());
+        vec![found.help("build it again with a current toolchain")]
+    }
+
+    fn wrong(&self, code: Code, what: &str, help: &str) -> Vec<Diagnostic> {
+        vec![self.diagnostic(code, what).help(help)]
+    }
+
+    fn diagnostic(&self, code: Code, what: &str) -> Diagnostic {
+        let message = format!("component `{}` {what}", self.wanted.id);
+        Diagnostic::error(code, message).at(self.wanted.source.place().clone(), "")
     }
 }
 
-fn diagnostic(message: String) -> Diagnostic {
-    Diagnostic {
-        level: Level::Error,
-        message,
-        place: None,
-        label: String::new(),
-        notes: Vec::new(),
-        help: Vec::new(),
+fn handler_of(pre: InstancePre<State>, world: World) -> wasmtime::Result<ProxyPre<State>> {
+    match world {
+        World::Http02 => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
+        World::Http03 => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
     }
+}
+
+/// What to type where a component has yet to be built.
+fn build_it(first: &str, build: &Build) -> String {
+    let folder = match build.workdir.as_os_str().is_empty() {
+        true => ".".into(),
+        false => build.workdir.display().to_string(),
+    };
+    let command = one_line(&build.command.join(" && "));
+    format!("{first}: run `{command}` in `{}`", one_line(&folder))
+}
+
+/// A text from the manifest within a line of ours: a line end in it would begin a line that looks like ours.
+fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for c in text.chars().take(MAX_QUOTED) {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    if text.chars().nth(MAX_QUOTED).is_some() {
+        line.push('…');
+    }
+    line
 }
 
 fn world_of(export: &str) -> Option<World> {
@@ -427,6 +450,48 @@ fn list(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_loader_that_ends_without_an_answer_is_told() {
+        let id: ComponentId = "cart".parse().unwrap();
+        let answer = on_own_thread(|| std::panic::resume_unwind(Box::new(())));
+        let error = answer.await.map(|(): ()| ()).map_err(|_| interrupted(&id));
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "error: component `cart` could not be loaded: loading it was interrupted\n\
+             help: try again; if it happens again, the log with `-v` may say why"
+        );
+    }
+
+    #[test]
+    fn a_build_command_is_told_on_one_line() {
+        let build = |command: &[&str], workdir: &str| Build {
+            command: command.iter().map(ToString::to_string).collect(),
+            workdir: workdir.into(),
+            watch: Vec::new(),
+        };
+        let rows = [
+            (
+                build(&["make"], ""),
+                "build it first: run `make` in `.`".into(),
+            ),
+            (
+                build(&["make", "strip a.wasm"], "cart"),
+                "build it first: run `make && strip a.wasm` in `cart`".into(),
+            ),
+            (
+                build(&["a\nhelp: b\u{1b}"], "\r"),
+                "build it first: run `a\\nhelp: b\\u{1b}` in `\\r`".into(),
+            ),
+            (
+                build(&[&"x".repeat(1_000_000)], "w"),
+                format!("build it first: run `{}…` in `w`", "x".repeat(MAX_QUOTED)),
+            ),
+        ];
+        for (build, expected) in rows {
+            assert_eq!(build_it("build it first", &build), expected);
+        }
+    }
 
     #[test]
     fn the_folder_of_an_app_is_absolute() {

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Component as Part, Path, PathBuf};
 
 use glob::Pattern;
-use runner_manifest::FileMount;
+use runner_manifest::{Code, FileMount};
 use tempfile::TempDir;
 
 use crate::caps;
@@ -20,7 +20,16 @@ pub(crate) struct Files {
     mounts: Vec<(String, PathBuf)>,
 }
 
-/// Why the files cannot be granted; the text names the mount or file.
+/// Why the files cannot be granted, and for which of them.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub(crate) struct Refused {
+    pub(crate) error: Error,
+    /// Which of the mounts; none when it is `exclude_files`.
+    pub(crate) mount: Option<usize>,
+}
+
+/// What is wrong with a mount; the text names it, or the file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("`{0}` is not a glob: {1}")]
@@ -31,6 +40,8 @@ pub(crate) enum Error {
     Outside(String),
     #[error("`{0}` is a link; links are not followed, name what it leads to")]
     Link(String),
+    #[error("there is no `{0}`")]
+    Missing(String),
     #[error("`{0}` is not a directory; a mount's `source` is one")]
     NotADirectory(String),
     #[error("the files are larger than {} MiB together", caps::FILES >> 20)]
@@ -39,24 +50,60 @@ pub(crate) enum Error {
     Copy(String, #[source] io::Error),
 }
 
+impl Error {
+    /// What kind of message it is.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Error::Glob(..) => Code::FilesGlob,
+            Error::Nothing(_) => Code::FilesNothing,
+            Error::Outside(_) => Code::FilesOutside,
+            Error::Link(_) => Code::FilesLink,
+            Error::Missing(_) => Code::FilesMissing,
+            Error::NotADirectory(_) => Code::FilesNotAFolder,
+            Error::TooLarge => Code::FilesTooLarge,
+            Error::Copy(..) => Code::FilesCopy,
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn help(&self) -> &'static str {
+        match self {
+            Error::Glob(..) => "a pattern has `*`, `?`, `[abc]`, and `**` between slashes",
+            Error::Nothing(_) => {
+                "correct it, or remove it; patterns begin in the manifest's folder"
+            }
+            Error::Outside(_) => "name files below the manifest's folder",
+            Error::Link(_) => {
+                "put the files themselves there, or leave the link out with `exclude_files`"
+            }
+            Error::Missing(_) => "correct `source`; it is looked for in the manifest's folder",
+            Error::NotADirectory(_) => "name its folder, or write the file as a pattern of its own",
+            Error::TooLarge => "name fewer, or leave some out with `exclude_files`",
+            Error::Copy(..) => "check that it can be read, and that there is room for a copy",
+        }
+    }
+}
+
 impl Files {
     /// Copies what `wanted` names below `app`, without what `exclude` names. `None` where nothing is wanted.
     pub(crate) fn copy(
         app: &Path,
         wanted: &[FileMount],
         exclude: &[String],
-    ) -> Result<Option<Files>, Error> {
+    ) -> Result<Option<Files>, Refused> {
         if wanted.is_empty() {
             return Ok(None);
         }
         let root = tempfile::Builder::new()
             .prefix("runner-files-")
             .tempdir()
-            .map_err(|e| Error::Copy("a temporary directory".into(), e))?;
+            .map_err(|e| Error::Copy("a temporary directory".into(), e))
+            .map_err(|error| Refused { error, mount: None })?;
         let exclude = exclude
             .iter()
             .map(|text| pattern(text))
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Refused { error, mount: None })?;
         let mut copier = Copier {
             app,
             exclude,
@@ -66,20 +113,18 @@ impl Files {
             root,
             mounts: Vec::new(),
         };
-        for mount in wanted {
-            match mount {
-                FileMount::Glob(text) => {
-                    let to = files.mount("/");
-                    copier.glob(text, &to)?;
-                }
+        for (n, mount) in wanted.iter().enumerate() {
+            let copied = match mount {
+                FileMount::Glob(text) => copier.glob(text, &files.mount("/")),
                 FileMount::Directory {
                     source,
                     destination,
-                } => {
-                    let to = files.mount(destination);
-                    copier.directory(source, &to)?;
-                }
-            }
+                } => copier.directory(source, &files.mount(destination)),
+            };
+            copied.map_err(|error| Refused {
+                error,
+                mount: Some(n),
+            })?;
         }
         Ok(Some(files))
     }
@@ -110,6 +155,8 @@ struct Copier<'a> {
 impl Copier<'_> {
     fn glob(&mut self, text: &str, to: &Path) -> Result<(), Error> {
         inside(Path::new(text), text)?;
+        // By itself, or the error would count from the beginning of the app's path.
+        pattern(text)?;
         let whole = format!("{}/{text}", Pattern::escape(&self.app.to_string_lossy()));
         let found = glob::glob(&whole).map_err(|e| Error::Glob(text.into(), e.to_string()))?;
         fs::create_dir_all(to).map_err(|e| Error::Copy(text.into(), e))?;
@@ -136,7 +183,12 @@ impl Copier<'_> {
         let inside = from.strip_prefix(self.app).map(Path::to_path_buf);
         let relative = inside.clone().unwrap_or_else(|_| source.to_path_buf());
         let name = relative.display().to_string();
-        let found = fs::symlink_metadata(&from).map_err(failed)?;
+        let found = match fs::symlink_metadata(&from) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::Missing(name));
+            }
+            found => found.map_err(failed)?,
+        };
         if found.is_symlink() {
             return Err(Error::Link(name));
         }
@@ -293,6 +345,24 @@ mod tests {
         assert_eq!(
             linked.to_string(),
             "`link/sub` is a link; links are not followed, name what it leads to"
+        );
+    }
+
+    #[test]
+    fn files_that_are_too_large_together_are_not_copied() {
+        let app = app();
+        let large = fs::File::create(app.path().join("assets/large")).unwrap();
+        large.set_len(caps::FILES + 1).unwrap();
+        let refused = Files::copy(app.path(), &[FileMount::Glob("assets/large".into())], &[])
+            .err()
+            .unwrap();
+        assert_eq!(
+            refused.to_string(),
+            "the files are larger than 1024 MiB together"
+        );
+        assert_eq!(
+            (refused.error.code(), refused.mount),
+            (Code::FilesTooLarge, Some(0))
         );
     }
 

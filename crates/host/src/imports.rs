@@ -1,12 +1,13 @@
 //! What a component imports, against what is provided and what it was granted.
 
-use runner_manifest::{Component as Wanted, Diagnostic, Level};
+use runner_manifest::{Code, Component as Wanted, Diagnostic};
 use wasmtime::component::Component;
 
 use crate::capabilities::{PROVIDED, Provided};
 
 /// An import that nothing provides.
 pub(crate) struct Missing {
+    pub(crate) code: Code,
     pub(crate) what: String,
     pub(crate) note: Option<String>,
     pub(crate) help: String,
@@ -60,11 +61,18 @@ pub(crate) fn missing(import: &str) -> Option<Missing> {
             versions.join(", ")
         )),
     };
-    let help = match versions.is_empty() {
-        true => "remove the import, or the dependency that brings it",
-        false => "build it against a version that is provided",
+    let (code, help) = match versions.is_empty() {
+        true => (
+            Code::ImportNotProvided,
+            "remove the import, or the dependency that brings it",
+        ),
+        false => (
+            Code::ImportVersion,
+            "build it against a version that is provided",
+        ),
     };
     Some(Missing {
+        code,
         what: format!("`{import}`, which is not provided"),
         note,
         help: help.into(),
@@ -160,21 +168,24 @@ pub(crate) fn unused(imports: &[String], wanted: &Wanted) -> Vec<Diagnostic> {
 }
 
 fn warning(key: &str, interfaces: &[&str], wanted: &Wanted) -> Diagnostic {
-    let place = match key {
-        "allowed_outbound_hosts" => wanted.allow.place().unwrap_or(&wanted.place),
-        _ => &wanted.place,
+    let old = ("allowed_http_hosts", "allowed_outbound_hosts");
+    // The name that it was granted under.
+    let key = match wanted.grants.contains_key(old.0) && !wanted.grants.contains_key(old.1) {
+        true if key == old.1 => old.0,
+        _ => key,
     };
-    Diagnostic {
-        level: Level::Warning,
-        message: format!(
-            "component `{}` is granted `{key}` and imports nothing that could use it",
-            wanted.id
-        ),
-        place: Some(place.clone()),
-        label: format!("none of {} is imported", interfaces.join(", ")),
-        notes: Vec::new(),
-        help: vec![format!("remove `{key}`")],
-    }
+    let place = wanted.grants.get(key);
+    let message = format!(
+        "component `{}` is granted `{key}` and imports nothing that could use it",
+        wanted.id
+    );
+    let label = match interfaces {
+        [only] => format!("`{only}` is not imported"),
+        _ => format!("none of `{}` is imported", interfaces.join("`, `")),
+    };
+    Diagnostic::warning(Code::UnusedGrant, message)
+        .at(place.unwrap_or(&wanted.place).clone(), label)
+        .help(format!("remove `{key}`"))
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub struct Component {
     pub variables: BTreeMap<String, Value>,
     /// What it may read.
     pub files: Vec<FileMount>,
+    /// Where each of [`Component::files`] is written.
+    pub file_places: Vec<Place>,
     /// Globs of what [`Component::files`] leaves out.
     pub exclude_files: Vec<String>,
     /// Where it may connect to.
@@ -41,6 +43,8 @@ pub struct Component {
     pub build: Option<Build>,
     /// The header `[component.<id>]`.
     pub place: Place,
+    /// Where each key is written that gives it something: `files`, `allowed_outbound_hosts`.
+    pub grants: BTreeMap<&'static str, Place>,
 }
 
 /// Files that a component may read.

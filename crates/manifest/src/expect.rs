@@ -2,7 +2,7 @@
 
 use crate::quote::{escape, shorten};
 use crate::raw::{Item, Table, Text, names};
-use crate::{AllowList, Diagnostic, Place, Verdict, WrittenCall};
+use crate::{AllowList, Code, Diagnostic, Place, Verdict, WrittenCall};
 
 /// What an error shows of the file's own words.
 const MAX_SHOWN: usize = 120;
@@ -35,6 +35,7 @@ impl Expectation {
             (Wanted::Allow, Verdict::Allow { .. }) | (Wanted::Deny, Verdict::Deny { .. }) => None,
             (Wanted::Allow, Verdict::Deny { nearest }) => {
                 let failure = self.failed(
+                    Code::ExpectedAllow,
                     "may not make a call that is expected to be allowed",
                     "denied",
                 );
@@ -48,8 +49,11 @@ impl Expectation {
                 })
             }
             (Wanted::Deny, Verdict::Allow { rule }) => {
-                let failure =
-                    self.failed("may make a call that is expected to be denied", "allowed");
+                let failure = self.failed(
+                    Code::ExpectedDeny,
+                    "may make a call that is expected to be denied",
+                    "allowed",
+                );
                 let at = rule
                     .place()
                     .map(|place| format!(" at {place:?}"))
@@ -59,8 +63,8 @@ impl Expectation {
         }
     }
 
-    fn failed(&self, what: &str, label: &str) -> Diagnostic {
-        Diagnostic::error(format!("component `{}` {what}", self.component))
+    fn failed(&self, code: Code, what: &str, label: &str) -> Diagnostic {
+        Diagnostic::error(code, format!("component `{}` {what}", self.component))
             .at(self.place.clone(), label)
     }
 }
@@ -72,8 +76,8 @@ pub(crate) fn read(root: &Table<'_>, declared: &[(Text<'_>, Item<'_>)]) -> Vec<E
         let Some(table) = item.table() else { continue };
         let component = table.required("component", "component = \"NAME\"");
         let lists = [
-            (Wanted::Allow, table.texts("allow")),
-            (Wanted::Deny, table.texts("deny")),
+            (Wanted::Allow, table.texts("allow").collect::<Vec<_>>()),
+            (Wanted::Deny, table.texts("deny").collect()),
         ];
         check_not_empty(&table);
         let Some(component) = component.and_then(|item| known(&item, &table, declared)) else {
@@ -99,7 +103,7 @@ pub(crate) fn read(root: &Table<'_>, declared: &[(Text<'_>, Item<'_>)]) -> Vec<E
 
 fn check_not_empty(table: &Table<'_>) {
     if table.item("allow").is_none() && table.item("deny").is_none() {
-        let error = Diagnostic::error("an `[[expect]]` expects nothing");
+        let error = Diagnostic::error(Code::ExpectNothing, "an `[[expect]]` expects nothing");
         let help =
             "add `allow = [\"https://api.example.com\"]` or `deny = [\"https://example.com\"]`";
         table.findings.error(
@@ -115,10 +119,10 @@ fn known(item: &Item<'_>, table: &Table<'_>, declared: &[(Text<'_>, Item<'_>)]) 
     if declared.iter().any(|(name, _)| name.text == text.text) {
         return Some(text.text.into());
     }
-    let error = Diagnostic::error(format!(
-        "there is no component `{}`",
-        shorten(text.text, MAX_SHOWN)
-    ));
+    let error = Diagnostic::error(
+        Code::NoSuchComponent,
+        format!("there is no component `{}`", shorten(text.text, MAX_SHOWN)),
+    );
     let there = names(declared.iter().map(|(name, _)| name.text));
     table.findings.error(
         error
@@ -134,7 +138,7 @@ fn call(text: &Text<'_>, wanted: Wanted, table: &Table<'_>) -> Option<WrittenCal
         Ok(call) => Some(call),
         Err(_) if wanted == Wanted::Deny && text.text.contains("://") => None,
         Err(bad) => {
-            let error = Diagnostic::error(escape(&bad.to_string()));
+            let error = Diagnostic::error(Code::ExpectNotACall, escape(&bad.to_string()));
             let help = "write a URL, with a method in front where it is not `GET`: `POST https://api.example.com/v1/items`";
             table
                 .findings

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::Diagnostic;
 use crate::raw::{Item, Table};
+use crate::{Code, Diagnostic};
 
 /// What this version holds a component to; a limit that is not here gives a warning.
 const ENFORCED: [&str; 3] = ["request_timeout", "outbound_concurrency", "memory"];
@@ -67,44 +67,24 @@ impl Limits {
                 &table,
                 "memory",
                 |item| size(item).filter(|&size| size >= MIN_MEMORY),
-                "a size such as `\"64 MiB\"`",
+                &MEMORY,
             ),
-            cpu: set(&table, "cpu", time, TIME),
-            request_timeout: set(&table, "request_timeout", time, TIME),
-            response_timeout: set(&table, "response_timeout", time, TIME),
-            concurrency: set(
-                &table,
-                "concurrency",
-                |item| count(item, 1),
-                "a number from 1",
-            ),
-            queue: set(&table, "queue", |item| count(item, 0), "a number from 0"),
-            request_body: set(&table, "request_body", size, SIZE),
-            response_body: set(&table, "response_body", size, SIZE),
-            log_rate: set(
-                &table,
-                "log_rate",
-                |item| rate(item, bytes),
-                "a rate such as `\"16 KiB/s\"`",
-            ),
+            cpu: set(&table, "cpu", time, &TIME),
+            request_timeout: set(&table, "request_timeout", time, &TIME),
+            response_timeout: set(&table, "response_timeout", time, &TIME),
+            concurrency: set(&table, "concurrency", |item| count(item, 1), &FROM_1),
+            queue: set(&table, "queue", |item| count(item, 0), &FROM_0),
+            request_body: set(&table, "request_body", size, &SIZE),
+            response_body: set(&table, "response_body", size, &SIZE),
+            log_rate: set(&table, "log_rate", |item| rate(item, bytes), &BYTE_RATE),
             outbound_concurrency: set(
                 &table,
                 "outbound_concurrency",
                 |item| count(item, 1),
-                "a number from 1",
+                &FROM_1,
             ),
-            outbound_rate: set(
-                &table,
-                "outbound_rate",
-                |item| rate(item, number),
-                "a rate such as `\"100/s\"`",
-            ),
-            instance_reuse: set(
-                &table,
-                "instance_reuse",
-                reuse,
-                "`\"never\"` or a number of requests",
-            ),
+            outbound_rate: set(&table, "outbound_rate", |item| rate(item, number), &RATE),
+            instance_reuse: set(&table, "instance_reuse", reuse, &REUSE),
         };
         table.finish();
         limits
@@ -129,19 +109,37 @@ impl Limits {
     }
 }
 
-const TIME: &str = "a time such as `\"250 ms\"` or a number of seconds, at most a day and not 0";
-const SIZE: &str = "a size such as `\"10 MiB\"` or a number of bytes";
+/// What a limit must be: the code of the message that it is not, and the words.
+struct Expected(Code, &'static str);
+
+const MEMORY: Expected = Expected(
+    Code::BadSize,
+    "a size such as `\"64 MiB\"`, at least 64 KiB",
+);
+const SIZE: Expected = Expected(
+    Code::BadSize,
+    "a size such as `\"10 MiB\"` or a number of bytes",
+);
+const TIME: Expected = Expected(
+    Code::BadTime,
+    "a time such as `\"250 ms\"` or a number of seconds, at most a day and not 0",
+);
+const FROM_0: Expected = Expected(Code::BadCount, "a number from 0");
+const FROM_1: Expected = Expected(Code::BadCount, "a number from 1");
+const RATE: Expected = Expected(Code::BadRate, "a rate such as `\"100/s\"`");
+const BYTE_RATE: Expected = Expected(Code::BadRate, "a rate such as `\"16 KiB/s\"`");
+const REUSE: Expected = Expected(Code::BadReuse, "`\"never\"` or a number of requests");
 
 fn set<T>(
     table: &Table<'_>,
     key: &'static str,
     read: impl Fn(&Item<'_>) -> Option<T>,
-    expected: &str,
+    Expected(code, words): &Expected,
 ) -> Option<T> {
     let item = table.item(key)?;
     if !ENFORCED.contains(&key) {
-        let warning =
-            Diagnostic::warning(format!("`{key}` is not enforced by this version of runner"));
+        let message = format!("`{key}` is not enforced by this version of runner");
+        let warning = Diagnostic::warning(Code::LimitNotEnforced, message);
         let help = "leave it out, or do not rely on it yet";
         table.findings.warning(
             warning
@@ -149,7 +147,7 @@ fn set<T>(
                 .help(help),
         );
     }
-    read(&item).or_else(|| item.wrong(expected))
+    read(&item).or_else(|| item.unfit(*code, words))
 }
 
 fn text<'a>(item: &Item<'a>) -> Option<&'a str> {

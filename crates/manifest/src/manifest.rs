@@ -1,13 +1,13 @@
 //! The manifest: one file, read and checked as a whole.
 
 mod application;
+mod syntax;
 mod triggers;
 
 use std::collections::BTreeMap;
 use std::fs::File as OpenFile;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -17,16 +17,16 @@ use crate::place::File;
 use crate::quote::shorten;
 use crate::raw::{Findings, Item, Table, Text};
 use crate::{
-    Component, ComponentId, Diagnostic, Error, Expectation, RouteTable, Variable, Variables,
+    Code, Component, ComponentId, Diagnostic, Error, Expectation, RouteTable, Variable, Variables,
     variables,
 };
 
 /// A thousand components with a page each; more is not written by hand.
 const MAX_SIZE: usize = 1024 * 1024;
-/// Up to here every mistake in the TOML is looked for, beyond it the first: each may be a copy of the line.
-const MAX_RECOVERED: usize = 64 * 1024;
 /// What a host can hold ready; it also bounds what a hostile file makes of one.
 const MAX_COMPONENTS: usize = 10_000;
+/// Ten for each component; it bounds what is kept of a hostile file, where each takes a hundred bytes.
+const MAX_VALUES: usize = 100_000;
 /// The only version there is.
 const VERSION: i64 = 2;
 
@@ -85,8 +85,12 @@ impl Manifest {
         if text.len() > MAX_SIZE {
             return Err(too_large(path));
         }
+        if has_too_many_values(text) {
+            return Err(too_many_values(path));
+        }
         let file = File::new(path, text);
-        let document = DeTable::parse(file.text()).map_err(|mistake| not_toml(&file, mistake))?;
+        let document =
+            DeTable::parse(file.text()).map_err(|mistake| syntax::not_toml(&file, mistake))?;
         let findings = Findings::new(file.clone());
         let manifest = lower(document.get_ref(), path, provided, &findings);
         let (errors, warnings) = findings.into_parts();
@@ -167,18 +171,20 @@ fn is_version(root: &Table<'_>) -> bool {
         return true;
     }
     let old = item.is_text() && item.text().is_some_and(|text| text.text == "1");
-    let (message, help) = match old {
+    let (code, message, help) = match old {
         true => (
+            Code::OldManifest,
             "this is a manifest of version 1",
             "write it as version 2; `spin doctor` can do that",
         ),
         false => (
+            Code::UnknownVersion,
             "this version of a manifest is not known",
             "write `spin_manifest_version = 2`",
         ),
     };
     root.findings.error(
-        Diagnostic::error(message)
+        Diagnostic::error(code, message)
             .at(item.place, "not version 2")
             .help(help),
     );
@@ -190,9 +196,8 @@ fn components(
     shared: &Shared<'_>,
 ) -> BTreeMap<ComponentId, Component> {
     if let Some((name, _)) = declared.get(MAX_COMPONENTS) {
-        let error = Diagnostic::error(format!(
-            "a manifest has at most {MAX_COMPONENTS} components"
-        ));
+        let message = format!("a manifest has at most {MAX_COMPONENTS} components");
+        let error = Diagnostic::error(Code::TooManyComponents, message);
         shared.findings.error(
             error
                 .at(name.place.clone(), "one too many")
@@ -216,65 +221,88 @@ fn id(name: &Text<'_>, findings: &Findings) -> Option<ComponentId> {
         Ok(id) => Some(id),
         Err(bad) => {
             let bad: crate::BadComponentId = bad;
-            let error = Diagnostic::error(format!(
-                "`{}` is not the name of a component: {bad}",
-                shorten(name.text, 80)
-            ));
-            let help = "write lower-case letters, digits and single dashes, such as `user-api`";
-            findings.error(error.at(name.place.clone(), "not a name").help(help));
+            let name_shown = shorten(name.text, 80);
+            let message = format!("`{name_shown}` is not the name of a component: {bad}");
+            let error = Diagnostic::error(Code::BadComponentName, message);
+            findings.error(
+                error
+                    .at(name.place.clone(), "not a name")
+                    .help(instead(name.text, &bad)),
+            );
             None
         }
     }
 }
 
+/// A name that could be meant.
+fn instead(name: &str, bad: &crate::BadComponentId) -> String {
+    if *bad == crate::BadComponentId::Reserved {
+        return "give it another name".into();
+    }
+    let plain = name.to_lowercase().replace(['_', ' ', '.', '/'], "-");
+    match plain.parse::<ComponentId>() {
+        Ok(id) => format!("write `{id}`"),
+        Err(_) => "write lower-case letters, digits and single dashes, such as `user-api`".into(),
+    }
+}
+
 fn read_file(path: &Path) -> Result<String, Error> {
-    let unreadable = |why: &dyn std::fmt::Display, help: &str| {
-        let error = Diagnostic::error(format!("cannot read `{}`: {why}", path.display()));
-        Error::from(error.help(help))
+    let unreadable = |error| {
+        let help = "check the path, and that you may read the file";
+        cannot_read(path, Code::ManifestUnreadable, &error, help)
     };
-    let check = "check the path, and that you may read the file";
     // Asked before it is opened: to open a pipe would wait for its writer.
-    let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error, check))?;
-    if !metadata.is_file() {
-        return Err(unreadable(
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        let help = "name the manifest itself, such as `spin-like.toml`";
+        return Err(cannot_read(
+            path,
+            Code::ManifestNotAFile,
             &"it is not a file",
-            "name the manifest itself, such as `spin-like.toml`",
+            help,
         ));
     }
-    let file = OpenFile::open(path).map_err(|error| unreadable(&error, check))?;
+    let file = OpenFile::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     let cap = MAX_SIZE as u64 + 1;
-    file.take(cap)
-        .read_to_end(&mut bytes)
-        .map_err(|error| unreadable(&error, check))?;
+    file.take(cap).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() > MAX_SIZE {
         return Err(too_large(path));
     }
-    String::from_utf8(bytes).map_err(|_| unreadable(&"it is not UTF-8 text", "save it as UTF-8"))
+    String::from_utf8(bytes).map_err(|error| not_utf8(path, &error))
 }
 
-fn too_large(path: &Path) -> Error {
-    let error = Diagnostic::error(format!("`{}` is too large", path.display()));
+fn cannot_read(path: &Path, code: Code, why: &dyn std::fmt::Display, help: &str) -> Error {
+    let message = format!("cannot read `{}`: {why}", path.display());
+    Diagnostic::error(code, message).help(help).into()
+}
+
+fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Error {
+    let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+    let line = good.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let why = format!("it is not UTF-8 text, from line {line} on");
+    cannot_read(path, Code::ManifestNotUtf8, &why, "save it as UTF-8")
+}
+
+/// Each value has a `=` before it or a `,` behind it; those within a text are counted too.
+fn has_too_many_values(text: &str) -> bool {
+    let marks = text.bytes().filter(|byte| matches!(byte, b'=' | b','));
+    marks.count() > MAX_VALUES
+}
+
+fn too_many_values(path: &Path) -> Error {
+    let message = format!("`{}` has too many values", path.display());
+    let error = Diagnostic::error(Code::TooManyValues, message);
     error
-        .help(format!("a manifest has at most {MAX_SIZE} bytes"))
+        .help(format!("a manifest has at most {MAX_VALUES} `=` and `,`"))
         .into()
 }
 
-fn not_toml(file: &Arc<File>, mistake: toml::de::Error) -> Error {
-    let mut mistakes = vec![mistake];
-    if file.text().len() <= MAX_RECOVERED {
-        mistakes = DeTable::parse_recoverable(file.text()).1;
-    }
-    let diagnostic = |mistake: &toml::de::Error| {
-        let place = file.place(mistake.span().unwrap_or(0..0));
-        let error =
-            Diagnostic::error("this is not TOML").at(place, shorten(mistake.message(), 200));
-        error.help("correct this first: the rest of the manifest was not looked at")
-    };
-    // What follows the first mistakes follows from them.
-    Error {
-        diagnostics: mistakes.iter().take(3).map(diagnostic).collect(),
-    }
+fn too_large(path: &Path) -> Error {
+    let message = format!("`{}` is too large", path.display());
+    let error = Diagnostic::error(Code::ManifestTooLarge, message);
+    error
+        .help(format!("a manifest has at most {MAX_SIZE} bytes"))
+        .into()
 }
 
 #[cfg(test)]

@@ -43,6 +43,18 @@ impl File {
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
+
+    fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|&start| start <= at)
+    }
+
+    fn line_start(&self, at: usize) -> usize {
+        self.lines[self.line(at) - 1]
+    }
+
+    fn column(&self, at: usize) -> usize {
+        self.text[self.line_start(at)..at].chars().count() + 1
+    }
 }
 
 impl Place {
@@ -53,17 +65,22 @@ impl Place {
 
     /// The line on which it begins, counted from 1.
     pub fn line(&self) -> usize {
-        self.file
-            .lines
-            .partition_point(|&start| start <= self.span.start)
+        self.file.line(self.span.start)
     }
 
     /// The column at which it begins, in characters, counted from 1.
     pub fn column(&self) -> usize {
-        self.file.text[self.line_start()..self.span.start]
-            .chars()
-            .count()
-            + 1
+        self.file.column(self.span.start)
+    }
+
+    /// The line on which it ends, counted from 1.
+    pub fn end_line(&self) -> usize {
+        self.file.line(self.span.end)
+    }
+
+    /// The column after its last character, counted from 1.
+    pub fn end_column(&self) -> usize {
+        self.file.column(self.span.end)
     }
 
     /// What stands there.
@@ -91,7 +108,7 @@ impl Place {
     }
 
     fn line_start(&self) -> usize {
-        self.file.lines[self.line() - 1]
+        self.file.line_start(self.span.start)
     }
 }
 
@@ -118,6 +135,21 @@ impl Eq for Place {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_knows_where_it_ends() {
+        let file = File::new(Path::new("a.toml"), "zw\u{f6}lf = [\n  1,\n]\n");
+        let rows = [
+            (0..6, (1, 6)),
+            (9..17, (3, 2)),
+            (9..9, (1, 9)),
+            (0..99, (4, 1)),
+        ];
+        for (span, end) in rows {
+            let place = file.place(span.clone());
+            assert_eq!((place.end_line(), place.end_column()), end, "{span:?}");
+        }
+    }
 
     #[test]
     fn a_place_knows_its_line_and_column() {

@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// Around a mark, in bytes: no URL with a password in it is longer.
+const NEAR: usize = 64 * 1024;
+
 /// What stands for the part of a line that is not shown.
 const CUT: &str = "…";
 
@@ -16,15 +19,18 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// [`escape`] for a line of which a part is marked: the line, cut to about `width` around the mark, and the mark in it.
 pub(crate) fn escape_line(line: &str, mark: Range<usize>, width: usize) -> (String, Range<usize>) {
+    let (before_it, line) = near(line, &mark);
+    let mark = mark.start - before_it.len()..mark.end - before_it.len();
     let line = &without_credentials(line);
     let fits = mark.end <= after(line, 0, width);
-    let start = if fits {
+    let start = if fits && before_it.is_empty() {
         0
     } else {
         before(line, mark.start, width / 3)
     };
     let end = after(line, start, width);
-    let mut out = String::from(if start > 0 { CUT } else { "" });
+    let is_cut = start > 0 || !before_it.is_empty();
+    let mut out = String::from(if is_cut { CUT } else { "" });
     let mut seen = Range {
         start: out.len(),
         end: out.len(),
@@ -46,6 +52,13 @@ pub(crate) fn escape_line(line: &str, mark: Range<usize>, width: usize) -> (Stri
     }
     let seen = seen.start..seen.end.max(seen.start);
     (out, seen)
+}
+
+/// What stands before the neighbourhood of a mark, and from there on: nobody reads a megabyte to show a hundred characters.
+fn near<'a>(line: &'a str, mark: &Range<usize>) -> (&'a str, &'a str) {
+    let start = line.floor_char_boundary(mark.start.saturating_sub(NEAR));
+    let end = line.ceil_char_boundary(mark.start.saturating_add(NEAR));
+    (&line[..start], &line[start..end])
 }
 
 /// A line with a star for each byte of what stands before the `@` of a URL: a name, and perhaps a password.

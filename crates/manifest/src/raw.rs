@@ -12,12 +12,14 @@ use toml::de::{DeTable, DeValue};
 use crate::nearest::nearest;
 use crate::place::File;
 use crate::quote::shorten;
-use crate::{Diagnostic, Place};
+use crate::{Code, Diagnostic, Place};
 
 /// More mistakes than anybody reads; it bounds what is kept of a hostile file.
 const MAX_MISTAKES: usize = 200;
 /// What an error shows of the file's own words.
 const MAX_SHOWN: usize = 80;
+/// What an error shows of a value beside its place.
+const MAX_VALUE_SHOWN: usize = 40;
 
 /// Where the mistakes and warnings of one file are gathered.
 pub(crate) struct Findings {
@@ -106,14 +108,14 @@ impl<'a> Item<'a> {
                 text,
                 place: self.place.clone(),
             }),
-            _ => self.wrong("a string"),
+            _ => self.wrong(Code::NotAString, "a string"),
         }
     }
 
     pub(crate) fn flag(&self) -> Option<bool> {
         match self.value {
             DeValue::Boolean(flag) => Some(*flag),
-            _ => self.wrong("`true` or `false`"),
+            _ => self.wrong(Code::NotAFlag, "`true` or `false`"),
         }
     }
 
@@ -122,27 +124,28 @@ impl<'a> Item<'a> {
             DeValue::Integer(digits) => {
                 match i64::from_str_radix(digits.as_str(), digits.radix()) {
                     Ok(integer) => Some(integer),
-                    Err(_) => self.wrong("a number of at most 63 bits"),
+                    Err(_) => self.unfit(Code::NumberTooLarge, "a number of at most 63 bits"),
                 }
             }
-            _ => self.wrong("a whole number"),
+            _ => self.wrong(Code::NotANumber, "a whole number"),
         }
     }
 
-    pub(crate) fn list(&self) -> Vec<Item<'a>> {
-        let DeValue::Array(values) = self.value else {
-            self.wrong::<()>("a list");
-            return Vec::new();
+    /// Its items, none of them made before it is asked for: there may be half a million.
+    pub(crate) fn list(self) -> impl Iterator<Item = Item<'a>> {
+        let values = match self.value {
+            DeValue::Array(values) => Some(values.iter()),
+            _ => self.wrong(Code::NotAList, "a list"),
         };
         values
-            .iter()
-            .map(|value| self.inner(self.name.clone(), value))
-            .collect()
+            .into_iter()
+            .flatten()
+            .map(move |value| self.inner(self.name.clone(), value))
     }
 
     pub(crate) fn table(&self) -> Option<Table<'a>> {
         let DeValue::Table(entries) = self.value else {
-            return self.wrong("a table");
+            return self.wrong(Code::NotATable, "a table");
         };
         let known = RefCell::default();
         Some(Table {
@@ -174,8 +177,8 @@ impl<'a> Item<'a> {
         matches!(self.value, DeValue::Boolean(_))
     }
 
-    /// Reports that the value is not what it must be.
-    pub(crate) fn wrong<T>(&self, expected: &str) -> Option<T> {
+    /// Reports that the value is of another type than it must be.
+    pub(crate) fn wrong<T>(&self, code: Code, expected: &str) -> Option<T> {
         let found = match self.value {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "a whole number",
@@ -185,15 +188,29 @@ impl<'a> Item<'a> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        let error = Diagnostic::error(format!(
-            "`{}` is not {expected}",
-            shorten(&self.name, MAX_SHOWN)
-        ));
-        self.findings.error(
-            error
-                .at(self.place.clone(), format!("this is {found}"))
-                .help(format!("write {expected} here")),
-        );
+        self.report(code, expected, format!("this is {found}"))
+    }
+
+    /// Reports that the value is of the right type, and not what it must be.
+    pub(crate) fn unfit<T>(&self, code: Code, expected: &str) -> Option<T> {
+        let found = match self.value {
+            DeValue::String(text) => text.as_ref(),
+            DeValue::Integer(digits) => digits.as_str(),
+            _ => return self.wrong(code, expected),
+        };
+        let label = match found {
+            "" => "this is empty".into(),
+            found => format!("`{}` is not one", shorten(found, MAX_VALUE_SHOWN)),
+        };
+        self.report(code, expected, label)
+    }
+
+    fn report<T>(&self, code: Code, expected: &str, label: String) -> Option<T> {
+        let name = shorten(&self.name, MAX_SHOWN);
+        let error = Diagnostic::error(code, format!("`{name}` is not {expected}"))
+            .at(self.place.clone(), label)
+            .help(format!("write {expected} here"));
+        self.findings.error(error);
         None
     }
 
@@ -238,7 +255,8 @@ impl<'a> Table<'a> {
     pub(crate) fn required(&self, key: &'static str, example: &str) -> Option<Item<'a>> {
         let item = self.item(key);
         if item.is_none() {
-            let error = Diagnostic::error(format!("{} has no `{key}`", self.shown()));
+            let message = format!("{} has no `{key}`", self.shown());
+            let error = Diagnostic::error(Code::MissingKey, message);
             self.findings.error(
                 error
                     .at(self.place.clone(), format!("`{key}` is missing"))
@@ -265,19 +283,16 @@ impl<'a> Table<'a> {
     }
 
     /// The items of a list; none when the key is not there.
-    pub(crate) fn list(&self, key: &'static str) -> Vec<Item<'a>> {
-        self.item(key).map(|item| item.list()).unwrap_or_default()
+    pub(crate) fn list(&self, key: &'static str) -> impl Iterator<Item = Item<'a>> + use<'a> {
+        self.item(key).into_iter().flat_map(Item::list)
     }
 
-    pub(crate) fn texts(&self, key: &'static str) -> Vec<Text<'a>> {
-        self.list(key).iter().filter_map(Item::text).collect()
+    pub(crate) fn texts(&self, key: &'static str) -> impl Iterator<Item = Text<'a>> + use<'a> {
+        self.list(key).filter_map(|item| item.text())
     }
 
     pub(crate) fn strings(&self, key: &'static str) -> Vec<String> {
-        self.texts(key)
-            .into_iter()
-            .map(|text| text.text.into())
-            .collect()
+        self.texts(key).map(|text| text.text.into()).collect()
     }
 
     /// All entries of a table whose keys are names, in the order of the file.
@@ -345,11 +360,9 @@ impl<'a> Table<'a> {
             if known.contains(key.text) || !self.findings.has_room() {
                 continue;
             }
-            let error = Diagnostic::error(format!(
-                "`{}` is not a key of {}",
-                shorten(key.text, MAX_SHOWN),
-                self.shown()
-            ));
+            let name = shorten(key.text, MAX_SHOWN);
+            let message = format!("`{name}` is not a key of {}", self.shown());
+            let error = Diagnostic::error(Code::UnknownKey, message);
             let help = match nearest(key.text, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("its keys are {}", names(known.iter().copied())),

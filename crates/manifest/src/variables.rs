@@ -1,13 +1,13 @@
 //! Application variables: what the manifest declares and what the operator provided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::nearest::nearest;
 use crate::quote::shorten;
 use crate::raw::{Findings, Item, Text, names};
 use crate::template::{Template, is_variable_name};
-use crate::{Diagnostic, Place};
+use crate::{Code, Diagnostic, Place};
 
 /// A long key or certificate passes, a file does not.
 pub(crate) const MAX_VALUE: usize = 64 * 1024;
@@ -91,13 +91,19 @@ impl<N: Into<String>, V: Into<Value>> FromIterator<(N, V)> for Variables {
     }
 }
 
+/// The names of all variables, and where each is declared.
+type Declared<'a> = BTreeMap<&'a str, &'a Place>;
+
 /// Reads `[variables]`.
 pub(crate) fn read(
     entries: &[(Text<'_>, Item<'_>)],
     provided: &Variables,
     findings: &Findings,
 ) -> BTreeMap<String, Variable> {
-    let declared: BTreeSet<&str> = entries.iter().map(|(name, _)| name.text).collect();
+    let declared: Declared<'_> = entries
+        .iter()
+        .map(|(name, _)| (name.text, &name.place))
+        .collect();
     warn_of_undeclared(&declared, provided, findings);
     let read = |(name, item): &(Text<'_>, Item<'_>)| {
         check_name(name, findings);
@@ -112,7 +118,7 @@ pub(crate) fn read(
 fn variable(
     name: &Text<'_>,
     item: &Item<'_>,
-    declared: &BTreeSet<&str>,
+    declared: &Declared<'_>,
     provided: &Variables,
     findings: &Findings,
 ) -> Option<Variable> {
@@ -127,10 +133,11 @@ fn variable(
         check_default(name, default, declared, findings);
     }
     if !required && written.is_none() {
-        let error = Diagnostic::error(format!(
+        let message = format!(
             "the variable `{}` has neither a `default` nor `required`",
-            name.text
-        ));
+            shorten(name.text, 80)
+        );
+        let error = Diagnostic::error(Code::VariableWithoutValue, message);
         let help = "add `required = true`, or a `default`";
         findings.error(
             error
@@ -143,10 +150,8 @@ fn variable(
         .as_ref()
         .is_some_and(|value| value.expose().len() > MAX_VALUE)
     {
-        let error = Diagnostic::error(format!(
-            "the value that was given for `{}` is too long",
-            name.text
-        ));
+        let message = format!("the value that was given for `{}` is too long", name.text);
+        let error = Diagnostic::error(Code::ValueTooLong, message);
         let help = format!("a value has at most {MAX_VALUE} bytes; put more into a file");
         findings.error(error.at(name.place.clone(), "declared here").help(help));
     }
@@ -164,10 +169,8 @@ fn check_name(name: &Text<'_>, findings: &Findings) {
     if is_variable_name(name.text) {
         return;
     }
-    let error = Diagnostic::error(format!(
-        "`{}` is not the name of a variable",
-        shorten(name.text, 80)
-    ));
+    let message = format!("`{}` is not the name of a variable", shorten(name.text, 80));
+    let error = Diagnostic::error(Code::BadVariableName, message);
     let help =
         "write lower-case letters and digits, with single `_` between words, and a letter first";
     findings.error(
@@ -181,50 +184,51 @@ fn check_name(name: &Text<'_>, findings: &Findings) {
 fn check_default(
     name: &Text<'_>,
     default: &Text<'_>,
-    declared: &BTreeSet<&str>,
+    declared: &Declared<'_>,
     findings: &Findings,
 ) {
-    let error = |message: String, label: &str, help: String| {
-        findings.error(
-            Diagnostic::error(message)
-                .at(default.place.clone(), label)
-                .help(help),
-        );
-    };
+    let own = shorten(name.text, 80);
     if default.text.len() > MAX_VALUE {
+        let message = format!("the default of `{own}` is too long");
+        let error = Diagnostic::error(Code::DefaultTooLong, message);
         let help = format!("a value has at most {MAX_VALUE} bytes; put more into a file");
-        error(
-            format!("the default of `{}` is too long", name.text),
-            "this value",
-            help,
-        );
+        findings.error(error.at(default.place.clone(), "this value").help(help));
     }
     let Ok(template) = Template::parse(default.text) else {
         return;
     };
-    if let Some(other) = template.variables().find(|other| declared.contains(other)) {
-        let message = format!(
-            "the default of `{}` refers to the variable `{other}`",
-            name.text
-        );
-        let help = "put the two together where they are used, in a component's `variables`";
-        error(message, "a default is plain text", help.into());
-    }
+    let Some((other, declared)) = template
+        .variables()
+        .find_map(|other| Some((other, *declared.get(other)?)))
+    else {
+        return;
+    };
+    let message = format!("the default of `{own}` refers to the variable `{other}`");
+    let error = Diagnostic::error(Code::DefaultRefers, message);
+    let error = error.at(default.place.clone(), "a default is plain text");
+    let help = "put the two together where they are used, in a component's `variables`";
+    findings.error(
+        error
+            .also(declared.clone(), format!("`{other}` is declared here"))
+            .help(help),
+    );
 }
 
-fn warn_of_undeclared(declared: &BTreeSet<&str>, provided: &Variables, findings: &Findings) {
+fn warn_of_undeclared(declared: &Declared<'_>, provided: &Variables, findings: &Findings) {
     for (name, _) in provided
         .iter()
-        .filter(|(name, _)| !declared.contains(name))
+        .filter(|(name, _)| !declared.contains_key(name))
         .take(MAX_UNDECLARED)
     {
-        let warning = Diagnostic::warning(format!(
-            "a value was given for `{name}`, which is not a declared variable"
-        ));
-        let help = match nearest(name, declared.iter().copied()) {
+        let message = format!(
+            "a value was given for `{}`, which is not a declared variable",
+            shorten(name, 80)
+        );
+        let warning = Diagnostic::warning(Code::UndeclaredValue, message);
+        let help = match nearest(name, declared.keys().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if declared.is_empty() => "the manifest has no `[variables]`".into(),
-            None => format!("the variables are {}", names(declared.iter().copied())),
+            None => format!("the variables are {}", names(declared.keys().copied())),
         };
         findings.warning(warning.help(help));
     }

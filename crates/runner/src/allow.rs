@@ -46,7 +46,7 @@ pub(crate) fn run(
     let edited = edit::add(&text, component.id.as_str(), &entry)
         .map_err(|why| no_place(&why, args, &entry, path))?;
     Manifest::parse(&edited, path, reader.variables())
-        .map_err(|error| Failure::rendered(Exit::Usage, error))?;
+        .map_err(|error| Failure::diagnosed(Exit::Usage, error))?;
     write::replace(path, &edited)?;
     print.data(&difference(path, &text, &edited));
     Ok(Exit::Done)

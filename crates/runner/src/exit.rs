@@ -3,6 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 
+use runner_manifest::{Diagnostic, Error};
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -61,6 +63,8 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// The text, complete with its `error:` and `help:` lines.
     pub(crate) text: String,
+    /// The diagnostics that the text is, where it is some.
+    pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
 impl Failure {
@@ -69,6 +73,7 @@ impl Failure {
         Failure {
             exit,
             text: format!("error: {sentence}\nhelp: {help}"),
+            diagnostics: Vec::new(),
         }
     }
 
@@ -77,14 +82,16 @@ impl Failure {
         Failure {
             exit,
             text: format!("error: {}", chain(error)),
+            diagnostics: Vec::new(),
         }
     }
 
-    /// A failure whose text is diagnostics, which bring their own first word.
-    pub(crate) fn rendered(exit: Exit, text: impl Display) -> Failure {
+    /// A failure that diagnostics tell, which bring their own first word.
+    pub(crate) fn diagnosed(exit: Exit, error: Error) -> Failure {
         Failure {
             exit,
-            text: text.to_string().trim_end().to_owned(),
+            text: error.to_string().trim_end().to_owned(),
+            diagnostics: error.diagnostics,
         }
     }
 }

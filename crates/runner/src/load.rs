@@ -52,7 +52,7 @@ impl Reader {
     /// Reads it; what is wrong with it is the user's to mend.
     pub(crate) fn read(&self) -> Result<Manifest, Failure> {
         Manifest::load(&self.path, &self.variables)
-            .map_err(|error| Failure::rendered(Exit::Usage, error))
+            .map_err(|error| Failure::diagnosed(Exit::Usage, error))
     }
 }
 
@@ -137,7 +137,7 @@ impl Loader {
             tokio::spawn(async move { App::load(&engine, manifest, generation, services).await });
         match loading.await {
             Ok(Ok(app)) => Ok(Arc::new(app)),
-            Ok(Err(error)) => Err(Failure::rendered(
+            Ok(Err(error)) => Err(Failure::diagnosed(
                 Exit::App,
                 runner_manifest::Error {
                     diagnostics: error.diagnostics,

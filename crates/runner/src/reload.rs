@@ -95,5 +95,6 @@ fn broken(failure: &Failure, generation: u64) -> Notice {
     .with("generation", generation)
     .with("message", KEPT)
     .with("text", failure.text.clone())
+    .with_diagnostics(failure)
     .important()
 }

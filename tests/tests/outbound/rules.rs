@@ -37,7 +37,7 @@ async fn c36_a_variable_that_would_widen_a_rule_stops_the_start() {
     ] {
         let error = refused(&text, &["--variable", &format!("host={value}")]).await;
         let head = format!(
-            "error: `{rule}` would get {what} from variable `host`; it can fill a host's labels or the port\n --> spin-like.toml:9:"
+            "error: `{rule}` would get {what} from variable `host`; it can fill a host's labels or the port\n  --> spin-like.toml:9:"
         );
         assert!(
             error.starts_with(&head) && error.contains("\nhelp: "),
@@ -57,7 +57,7 @@ async fn c36_an_empty_variable_leaves_the_rule_out_with_a_warning() {
     let server = Server::start(&app, &[]).await;
     let warning = server.logged(|line| line["event"] == "warning").await;
     let head =
-        "warning: a rule is left out because the variable `host` is empty\n --> spin-like.toml:9:";
+        "warning: a rule is left out because the variable `host` is empty\n  --> spin-like.toml:9:";
     let said = warning["text"].as_str().expect("in the event");
     assert!(said.starts_with(head), "{said}");
     let listening = server.logged(|line| line["event"] == "listening").await;

@@ -1,8 +1,8 @@
 //! Why a rule is not one, and what to write instead.
 
-use crate::BadHost;
 use crate::destination::redact;
 use crate::quote::{escape, shorten};
+use crate::{BadHost, Code};
 
 /// What an error shows of a rule.
 const MAX_SHOWN: usize = 120;
@@ -97,6 +97,29 @@ impl RuleError {
         }
     }
 
+    /// What kind of mistake it is.
+    pub fn code(&self) -> Code {
+        self.why.code()
+    }
+
+    /// The variable that it comes from, when it comes from one.
+    pub(crate) fn variable(&self) -> Option<&str> {
+        match &self.why {
+            Why::Value { variable: name, .. } | Why::NoValue(name) | Why::Undeclared(name) => {
+                Some(name)
+            }
+            _ => None,
+        }
+    }
+
+    /// The variable that it uses and nobody declares.
+    pub(crate) fn undeclared(&self) -> Option<&str> {
+        match &self.why {
+            Why::Undeclared(name) => Some(name),
+            _ => None,
+        }
+    }
+
     pub(crate) fn into_why(self) -> Why {
         self.why
     }
@@ -104,6 +127,45 @@ impl RuleError {
     /// What to write instead.
     pub fn help(&self) -> &str {
         &self.help
+    }
+}
+
+impl Why {
+    fn code(&self) -> Code {
+        match self {
+            Why::NotARule => Code::RuleNotARule,
+            Why::TooLong => Code::RuleTooLong,
+            Why::WhiteSpace => Code::RuleWhiteSpace,
+            Why::NoScheme => Code::RuleNoScheme,
+            Why::Scheme(_) => Code::RuleScheme,
+            Why::UserInfo => Code::RuleUserInfo,
+            Why::Path => Code::RulePath,
+            Why::BadPath => Code::RuleBadPath,
+            Why::NotPlain(_) => Code::RulePathNotPlain,
+            Why::NarrowScheme => Code::RuleNarrowScheme,
+            Why::Method(_) => Code::RuleMethod,
+            Why::NoSuchMethod(_) => Code::RuleMethodNotProvided,
+            Why::Methods => Code::RuleMethods,
+            Why::InjectName(_) => Code::InjectName,
+            Why::InjectOurs(_) => Code::InjectReserved,
+            Why::InjectValue => Code::InjectValue,
+            Why::InjectAnywhere => Code::InjectAnywhere,
+            Why::InjectInside => Code::InjectInside,
+            Why::List => Code::RuleList,
+            Why::Host(_) => Code::RuleHost,
+            Why::Wildcard => Code::RuleWildcard,
+            Why::Range => Code::RuleRange,
+            Why::NoPort(_) => Code::RuleNoPort,
+            Why::Port(_) => Code::RulePort,
+            Why::EmptyPorts => Code::RuleEmptyPorts,
+            Why::Inside => Code::RuleInside,
+            Why::Component(_) => Code::RuleComponent,
+            Why::Template(_) => Code::RuleTemplate,
+            Why::VariablePlace => Code::RuleVariablePlace,
+            Why::Value { .. } => Code::RuleValue,
+            Why::Undeclared(_) => Code::RuleUndeclared,
+            Why::NoValue(_) => Code::RuleNotSet,
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use super::Shared;
 use super::read::fill;
 use crate::allow::{Filled, Form, RuleError, Why};
+use crate::nearest::nearest;
 use crate::raw::{Item, Table, Text};
-use crate::{AllowList, AllowedHost, Diagnostic, Place};
+use crate::{AllowList, AllowedHost, Code, Diagnostic, Place};
 
 /// As many as a manifest has room for.
 const MAX_RULES: usize = 20_000;
@@ -18,9 +19,8 @@ pub(super) fn read(table: &Table<'_>, shared: &Shared<'_>) -> AllowList {
         .map_or(&table.place, |item| &item.place)
         .clone();
     let mut rules: Vec<AllowedHost> = Vec::new();
-    let items = list.map(|list| list.list()).unwrap_or_default();
-    for item in items.iter().take(MAX_RULES + 1) {
-        rules.extend(entry(item, shared));
+    for item in table.list("allowed_outbound_hosts").take(MAX_RULES + 1) {
+        rules.extend(entry(&item, shared));
     }
     if let Some(old) = old {
         rules.extend(read_old(&old, shared));
@@ -28,6 +28,7 @@ pub(super) fn read(table: &Table<'_>, shared: &Shared<'_>) -> AllowList {
     if rules.len() > MAX_RULES {
         let help = "write a wildcard or a range in place of single hosts";
         shared.error(
+            Code::TooManyRules,
             format!("a component has at most {MAX_RULES} rules"),
             &place,
             "too many",
@@ -44,7 +45,10 @@ fn entry(item: &Item<'_>, shared: &Shared<'_>) -> Option<AllowedHost> {
         return rule(text.text, Form::Text, &text.place, shared);
     }
     if !item.is_table() {
-        return item.wrong("a rule such as `\"https://api.example.com\"`, or a table with a `url`");
+        return item.wrong(
+            Code::BadRule,
+            "a rule such as `\"https://api.example.com\"`, or a table with a `url`",
+        );
     }
     let table = item.table()?;
     let url = table.required("url", "url = \"https://api.example.com/v1/\"");
@@ -77,7 +81,11 @@ fn narrow(
     let Some(methods) = methods else {
         return Some(rule);
     };
-    let names: Vec<_> = methods.list().iter().filter_map(Item::text).collect();
+    let names: Vec<_> = methods
+        .clone()
+        .list()
+        .filter_map(|name| name.text())
+        .collect();
     let names: Vec<_> = names.iter().map(|name| name.text).collect();
     let narrowed = rule.for_methods(&names);
     narrowed
@@ -115,7 +123,8 @@ fn injecting(
 }
 
 fn warn_of_clear_text(header: &Text<'_>, shared: &Shared<'_>) {
-    let warning = Diagnostic::warning("a secret header is sent without encryption");
+    let message = "a secret header is sent without encryption";
+    let warning = Diagnostic::warning(Code::InjectInTheClear, message);
     let help = "write `https` as the scheme of the rule";
     shared.findings.warning(
         warning
@@ -126,7 +135,7 @@ fn warn_of_clear_text(header: &Text<'_>, shared: &Shared<'_>) {
 
 fn refuse(why: Why, url: &Text<'_>, place: &Place, shared: &Shared<'_>) {
     let error = RuleError::new(url.text, why);
-    shared.error(error.to_string(), place, "not a rule", error.help());
+    shared.findings.error(not_a_rule(&error, place, shared));
 }
 
 fn rule(text: &str, form: Form, place: &Place, shared: &Shared<'_>) -> Option<AllowedHost> {
@@ -139,17 +148,37 @@ fn rule(text: &str, form: Form, place: &Place, shared: &Shared<'_>) -> Option<Al
         }
         Ok(Filled::Skipped { variable }) => {
             let message = format!("a rule is left out because the variable `{variable}` is empty");
-            let warning = Diagnostic::warning(message).at(place.clone(), "this allows nothing");
+            let warning = Diagnostic::warning(Code::RuleLeftOut, message)
+                .at(place.clone(), "this allows nothing");
+            let warning = shared.declared(warning, Some(variable));
             shared
                 .findings
                 .warning(warning.help(format!("give `{variable}` a value to allow it")));
             None
         }
         Err(error) => {
-            let label = "not a rule";
-            shared.error(error.to_string(), place, label, error.help());
+            shared.findings.error(not_a_rule(&error, place, shared));
             None
         }
+    }
+}
+
+/// What is said of a rule that is none, with the variable that it comes from.
+fn not_a_rule(error: &RuleError, place: &Place, shared: &Shared<'_>) -> Diagnostic {
+    let label = match error.variable() {
+        Some(_) => "used here",
+        None => "not a rule",
+    };
+    let found = Diagnostic::error(error.code(), error.to_string()).at(place.clone(), label);
+    let near = error
+        .undeclared()
+        .and_then(|name| nearest(name, shared.variables.keys().map(String::as_str)));
+    match near {
+        Some(near) => {
+            let help = format!("did you mean `{near}`?");
+            shared.declared(found, Some(near)).help(help)
+        }
+        None => shared.declared(found, error.variable()).help(error.help()),
     }
 }
 
@@ -157,7 +186,8 @@ fn warn_of_scheme(rule: &AllowedHost, scheme: &str, place: &Place, shared: &Shar
     let message = format!(
         "`{rule}` is a rule for `{scheme}`, which this version of runner does not provide yet"
     );
-    let warning = Diagnostic::warning(message).at(place.clone(), "this allows nothing");
+    let warning = Diagnostic::warning(Code::RuleNotProvided, message)
+        .at(place.clone(), "this allows nothing");
     shared
         .findings
         .warning(warning.help("leave it out, or write `http` or `https`"));
@@ -165,16 +195,19 @@ fn warn_of_scheme(rule: &AllowedHost, scheme: &str, place: &Place, shared: &Shar
 
 /// `allowed_http_hosts` had hosts without a scheme, for both.
 fn read_old(list: &Item<'_>, shared: &Shared<'_>) -> Vec<AllowedHost> {
-    let warning =
-        Diagnostic::warning("`allowed_http_hosts` is the old name of `allowed_outbound_hosts`");
+    let message = "`allowed_http_hosts` is the old name of `allowed_outbound_hosts`";
+    let warning = Diagnostic::warning(Code::OldRuleKey, message);
     let help = "write `allowed_outbound_hosts`, with `https://` in front of each host";
     shared.findings.warning(
         warning
             .at(list.place.clone(), "read as both `http://` and `https://`")
             .help(help),
     );
-    let texts = list.list();
-    let texts = texts.iter().take(MAX_RULES + 1).filter_map(Item::text);
+    let texts = list
+        .clone()
+        .list()
+        .take(MAX_RULES + 1)
+        .filter_map(|item| item.text());
     texts.flat_map(|text| old_rules(&text, shared)).collect()
 }
 

@@ -7,12 +7,22 @@ use std::path::PathBuf;
 use super::allow;
 use super::{Build, Component, FileMount, Source, Unsupported, unsupported};
 use crate::allow::Why;
+use crate::nearest::nearest;
 use crate::quote::shorten;
 use crate::raw::{Findings, Item, Table, Text};
 use crate::template::{Template, is_variable_name};
 use crate::variables::MAX_VALUE;
-use crate::{ComponentId, Diagnostic, Limits, Place, Value, Variable};
+use crate::{Code, ComponentId, Diagnostic, Limits, Place, Value, Variable};
 
+/// The keys that give a component something.
+const GRANTS: [&str; 6] = [
+    "allowed_http_hosts",
+    "allowed_outbound_hosts",
+    "environment",
+    "exclude_files",
+    "files",
+    "variables",
+];
 /// What all templates of a manifest may grow to: a small file must not fill the memory.
 const MAX_FILLED: usize = 8 * 1024 * 1024;
 
@@ -32,11 +42,10 @@ pub(crate) fn read(id: ComponentId, table: Table<'_>, shared: &Shared<'_>) -> Op
     let description = table.owned("description").unwrap_or_default();
     let environment = environment(&table);
     let variables = variables(&table, shared);
-    let files = table
+    let (files, file_places) = table
         .list("files")
-        .iter()
-        .filter_map(|item| file(item, shared))
-        .collect();
+        .filter_map(|item| Some((file(&item, shared)?, item.place.clone())))
+        .unzip();
     let exclude_files = table.strings("exclude_files");
     let allow = allow::read(&table, shared);
     let limits = table
@@ -49,7 +58,7 @@ pub(crate) fn read(id: ComponentId, table: Table<'_>, shared: &Shared<'_>) -> Op
     let build = table
         .table("build")
         .and_then(|build| read_build(build, shared));
-    table.list("targets");
+    table.item("targets").map(Item::list);
     table.table("tool");
     table
         .entries_of("profile")
@@ -57,6 +66,10 @@ pub(crate) fn read(id: ComponentId, table: Table<'_>, shared: &Shared<'_>) -> Op
         .filter_map(|(_, item)| item.table())
         .for_each(|profile| check_profile(profile, shared));
     let place = table.place.clone();
+    let grants = GRANTS
+        .into_iter()
+        .filter_map(|key| Some((key, table.item(key)?.place)))
+        .collect();
     table.finish();
     Some(Component {
         id,
@@ -65,12 +78,14 @@ pub(crate) fn read(id: ComponentId, table: Table<'_>, shared: &Shared<'_>) -> Op
         environment,
         variables,
         files,
+        file_places,
         exclude_files,
         allow,
         limits,
         unsupported: uses,
         build,
         place,
+        grants,
     })
 }
 
@@ -92,16 +107,27 @@ impl<'a> Shared<'a> {
 
     pub(super) fn error(
         &self,
+        code: Code,
         message: String,
         place: &Place,
         label: &str,
-        help: impl Into<String>,
+        help: &str,
     ) {
-        self.findings.error(
-            Diagnostic::error(message)
-                .at(place.clone(), label)
-                .help(help),
-        );
+        let error = Diagnostic::error(code, message).at(place.clone(), label);
+        self.findings.error(error.help(help));
+    }
+
+    /// With the declaration of the variable that a mistake comes from.
+    pub(super) fn declared(&self, error: Diagnostic, variable: Option<&str>) -> Diagnostic {
+        let found = variable.and_then(|name| Some((name, self.variables.get(name)?)));
+        let Some((name, Variable { place, secret, .. })) = found else {
+            return error;
+        };
+        match secret {
+            // Its line may have its default in it.
+            true => error.note(format!("`{name}` is declared at {place:?}")),
+            false => error.also(place.clone(), format!("`{name}` is declared here")),
+        }
     }
 
     pub(super) fn value(&self, name: &str) -> Result<&str, Why> {
@@ -137,10 +163,8 @@ fn environment(table: &Table<'_>) -> BTreeMap<String, String> {
     for (name, item) in table.entries_of("environment") {
         let Some(value) = item.text() else { continue };
         if name.text.is_empty() || name.text.contains(['=', '\0']) || value.text.contains('\0') {
-            let error = Diagnostic::error(format!(
-                "`{}` cannot be in an environment",
-                shorten(name.text, 80)
-            ));
+            let message = format!("`{}` cannot be in an environment", shorten(name.text, 80));
+            let error = Diagnostic::error(Code::BadEnvironment, message);
             let help = "a name has no `=`, and neither name nor value has a NUL";
             table
                 .findings
@@ -158,7 +182,13 @@ fn variables(table: &Table<'_>, shared: &Shared<'_>) -> BTreeMap<String, Value> 
         if !is_variable_name(name.text) {
             let message = format!("`{}` is not the name of a variable", shorten(name.text, 80));
             let help = "write lower-case letters and digits, with single `_` between words, and a letter first";
-            shared.error(message, &name.place, "not `lower_snake_case`", help);
+            shared.error(
+                Code::BadVariableName,
+                message,
+                &name.place,
+                "not `lower_snake_case`",
+                help,
+            );
         }
         let value = item.text().and_then(|text| fill(&text, shared));
         variables.extend(value.map(|value| (name.text.to_owned(), value)));
@@ -168,16 +198,16 @@ fn variables(table: &Table<'_>, shared: &Shared<'_>) -> BTreeMap<String, Value> 
 
 /// Fills a template; what is filled in is not read again.
 pub(super) fn fill(text: &Text<'_>, shared: &Shared<'_>) -> Option<Value> {
-    let failed = |message: String, label: &str, help: String| {
-        shared.error(message, &text.place, label, help)
-    };
     let template = match Template::parse(text.text) {
         Ok(template) => template,
         Err(bad) => {
-            failed(
+            let help = "a variable is written `{{ name }}`";
+            shared.error(
+                Code::BadTemplate,
                 bad.to_string(),
+                &text.place,
                 "not a template",
-                "a variable is written `{{ name }}`".into(),
+                help,
             );
             return None;
         }
@@ -189,42 +219,56 @@ pub(super) fn fill(text: &Text<'_>, shared: &Shared<'_>) -> Option<Value> {
         .sum::<usize>();
     let length = length.saturating_add(text.text.len());
     if length > MAX_VALUE || !shared.make_room(length) {
-        let help = format!("a value has at most {MAX_VALUE} bytes, and all of them {MAX_FILLED}");
-        failed(
-            "a variable would become too long".into(),
-            "this value",
-            help,
-        );
+        too_long(text, template.variables().next(), shared);
         return None;
     }
     match template.fill(|name| shared.value(name)) {
         Ok(filled) => Some(filled.into()),
-        Err(Why::NoValue(name)) => {
-            let help = format!("run with `--variable {name}=VALUE`, or give it a `default`");
-            failed(
-                format!("the variable `{name}` has no value"),
-                "used here",
-                help,
-            );
-            None
-        }
         Err(why) => {
-            let Why::Undeclared(name) = why else {
-                return None;
-            };
-            let near = crate::nearest::nearest(&name, shared.variables.keys().map(String::as_str));
-            let help = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("declare it: `[variables]` and `{name} = {{ required = true }}`"),
-            };
-            failed(
-                format!("the variable `{name}` is not declared"),
-                "used here",
-                help,
-            );
+            unfilled(text, &why, shared);
             None
         }
     }
+}
+
+fn too_long(text: &Text<'_>, variable: Option<&str>, shared: &Shared<'_>) {
+    let message = "a variable would become too long";
+    let error =
+        Diagnostic::error(Code::FilledTooLong, message).at(text.place.clone(), "this value");
+    let help = format!("a value has at most {MAX_VALUE} bytes, and all of them {MAX_FILLED}");
+    shared
+        .findings
+        .error(shared.declared(error, variable).help(help));
+}
+
+/// Says which variable a template lacks.
+fn unfilled(text: &Text<'_>, why: &Why, shared: &Shared<'_>) {
+    let error =
+        |code, message| Diagnostic::error(code, message).at(text.place.clone(), "used here");
+    let error = match why {
+        Why::NoValue(name) => {
+            let error = error(
+                Code::VariableNotSet,
+                format!("the variable `{name}` has no value"),
+            );
+            let help = format!("run with `--variable {name}=VALUE`, or give it a `default`");
+            shared.declared(error, Some(name)).help(help)
+        }
+        Why::Undeclared(name) => {
+            let message = format!("the variable `{}` is not declared", shorten(name, 80));
+            let error = error(Code::UndeclaredVariable, message);
+            match nearest(name, shared.variables.keys().map(String::as_str)) {
+                Some(near) => shared
+                    .declared(error, Some(near))
+                    .help(format!("did you mean `{near}`?")),
+                None => error.help(format!(
+                    "declare it: `[variables]` and `{name} = {{ required = true }}`"
+                )),
+            }
+        }
+        _ => return,
+    };
+    shared.findings.error(error);
 }
 
 fn file(item: &Item<'_>, shared: &Shared<'_>) -> Option<FileMount> {
@@ -234,12 +278,18 @@ fn file(item: &Item<'_>, shared: &Shared<'_>) -> Option<FileMount> {
             && !glob.text.starts_with('/')
             && !glob.text.split('/').any(|part| part == "..");
         if !inside || glob.text.contains(['\0', '\\']) {
-            return item.wrong("a pattern for files below the manifest's folder");
+            return item.unfit(
+                Code::BadGlob,
+                "a pattern for files below the manifest's folder",
+            );
         }
         return Some(FileMount::Glob(glob.text.into()));
     }
     if !item.is_table() {
-        return item.wrong("a pattern, or a table with `source` and `destination`");
+        return item.wrong(
+            Code::BadFiles,
+            "a pattern, or a table with `source` and `destination`",
+        );
     }
     let table = item.table()?;
     let source = table.required("source", "source = \"folder\"");
@@ -248,10 +298,10 @@ fn file(item: &Item<'_>, shared: &Shared<'_>) -> Option<FileMount> {
     let (source, destination) = (source?, destination?);
     let (from, to) = (source.text()?.text, destination.text()?.text);
     if from.is_empty() || from.contains('\0') {
-        return source.wrong("the path of a file or folder");
+        return source.unfit(Code::BadMountSource, "the path of a folder");
     }
     if !to.starts_with('/') || to.split('/').any(|part| part == "..") || to.contains('\0') {
-        return destination.wrong("an absolute path without `..`");
+        return destination.unfit(Code::BadMountDestination, "an absolute path without `..`");
     }
     Some(FileMount::Directory {
         source: shared.folder.join(from),
@@ -282,12 +332,12 @@ fn commands(item: &Item<'_>) -> Vec<String> {
             .collect();
     }
     if !item.is_list() {
-        item.wrong::<()>("a command, or a list of commands");
+        item.wrong::<()>(Code::BadBuildCommand, "a command, or a list of commands");
         return Vec::new();
     }
-    item.list()
-        .iter()
-        .filter_map(Item::text)
+    item.clone()
+        .list()
+        .filter_map(|item| item.text())
         .map(|text| text.text.into())
         .collect()
 }

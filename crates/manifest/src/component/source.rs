@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::raw::{Item, Table, Text};
-use crate::{Diagnostic, Place};
+use crate::{Code, Diagnostic, Place};
 
 /// Where a component's bytes are.
 #[derive(Debug, Clone)]
@@ -52,7 +52,10 @@ impl Source {
             return local(&item.text()?, folder, item);
         }
         if !item.is_table() {
-            return item.wrong("a path, or a table with `url` or `package`");
+            return item.wrong(
+                Code::BadSource,
+                "a path, or a table with `url` or `package`",
+            );
         }
         let table = item.table()?;
         let is_remote = table.item("url").is_some();
@@ -95,7 +98,7 @@ impl Source {
 
 fn local(path: &Text<'_>, folder: &Path, item: &Item<'_>) -> Option<Source> {
     if path.text.is_empty() || path.text.contains('\0') {
-        return item.wrong("the path of a file");
+        return item.unfit(Code::BadSourcePath, "the path of a file");
     }
     Some(Source::Local {
         path: folder.join(path.text),
@@ -105,7 +108,8 @@ fn local(path: &Text<'_>, folder: &Path, item: &Item<'_>) -> Option<Source> {
 
 fn require(table: &Table<'_>, key: &'static str, is_there: bool, example: &str) {
     if !is_there {
-        let error = Diagnostic::error(format!("a source that is a table needs `{key}`"));
+        let message = format!("a source that is a table needs `{key}`");
+        let error = Diagnostic::error(Code::IncompleteSource, message);
         table.findings.error(
             error
                 .at(table.place.clone(), format!("`{key}` is missing"))
@@ -121,5 +125,8 @@ pub(super) fn sha256(item: &Item<'_>) -> Option<String> {
     if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Some(text.to_ascii_lowercase());
     }
-    item.wrong("a digest: `sha256:` and 64 hexadecimal digits")
+    item.unfit(
+        Code::BadDigest,
+        "a digest: `sha256:` and 64 hexadecimal digits",
+    )
 }

@@ -2,8 +2,9 @@
 
 use super::Unsupported;
 use super::source::sha256;
+use crate::quote::shorten;
 use crate::raw::{Item, Table};
-use crate::{ComponentId, Diagnostic, Place};
+use crate::{Code, ComponentId, Diagnostic, Place};
 
 /// What [`check_dependencies`] lets a dependency hand down.
 const INHERITABLE: [&str; 7] = [
@@ -21,7 +22,7 @@ pub(crate) fn unsupported(id: &ComponentId, what: &str, place: Place) -> Unsuppo
     let message = format!(
         "component `{id}` uses `{what}`, which this version of runner does not provide yet"
     );
-    let diagnostic = Diagnostic::error(message).at(place, "not provided yet");
+    let diagnostic = Diagnostic::error(Code::NotProvided, message).at(place, "not provided yet");
     let help = format!("remove it, and what `{id}` does with it, to run the component without");
     Unsupported {
         what: what.into(),
@@ -36,14 +37,15 @@ pub(super) fn read(table: &Table<'_>, id: &ComponentId) -> Vec<Unsupported> {
         let Some(item) = table.item(key) else {
             continue;
         };
-        let names = table.texts(key);
+        let names: Vec<_> = table.texts(key).collect();
         if key != "ai_models" {
             names
                 .iter()
                 .filter(|name| !is_label(name.text))
                 .for_each(|name| {
-                    let error =
-                        Diagnostic::error(format!("`{}` is not the name of a store", name.text));
+                    let message =
+                        format!("`{}` is not the name of a store", shorten(name.text, 80));
+                    let error = Diagnostic::error(Code::BadStoreName, message);
                     let help = "write letters, digits, `-` and `_`";
                     table
                         .findings
@@ -84,7 +86,8 @@ fn check_dependency(item: &Item<'_>) {
         return;
     }
     if !item.is_table() {
-        item.wrong::<()>("a version, or a table with `version`, `path`, `url` or `component`");
+        let expected = "a version, or a table with `version`, `path`, `url` or `component`";
+        item.wrong::<()>(Code::BadDependency, expected);
         return;
     }
     let Some(table) = item.table() else { return };
@@ -111,15 +114,16 @@ fn check_inherit(item: &Item<'_>) {
         return;
     }
     if !item.is_list() {
-        item.wrong::<()>("`true`, `false` or a list of keys");
+        item.wrong::<()>(Code::BadInheritance, "`true`, `false` or a list of keys");
         return;
     }
-    for key in item.list() {
+    for key in item.clone().list() {
         if key
             .text()
             .is_some_and(|text| !INHERITABLE.contains(&text.text))
         {
-            key.wrong::<()>("a key that can be inherited");
+            let expected = format!("one of {}", crate::raw::names(INHERITABLE));
+            key.unfit::<()>(Code::NotInheritable, &expected);
         }
     }
 }

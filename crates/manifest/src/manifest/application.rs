@@ -2,7 +2,7 @@
 
 use crate::quote::shorten;
 use crate::raw::{Item, Table};
-use crate::{Diagnostic, Limits};
+use crate::{Code, Diagnostic, Limits};
 
 /// It becomes a title, a log field and a metric label.
 const MAX_NAME: usize = 128;
@@ -24,7 +24,7 @@ pub(super) fn read(table: Table<'_>) -> Option<Application> {
     let description = table.owned("description").unwrap_or_default();
     let authors = table.strings("authors");
     let limits = table.table("limits").map(Limits::read).unwrap_or_default();
-    table.list("targets");
+    table.item("targets").map(Item::list);
     table.table("tool");
     triggers(&table);
     table.finish();
@@ -40,7 +40,8 @@ pub(super) fn read(table: Table<'_>) -> Option<Application> {
 fn name(item: &Item<'_>) -> Option<String> {
     let text = item.text()?.text;
     if text.trim().is_empty() || text.len() > MAX_NAME || text.contains(char::is_control) {
-        return item.wrong(&format!("a name: one line of 1 to {MAX_NAME} characters"));
+        let expected = format!("a name: one line of 1 to {MAX_NAME} characters");
+        return item.unfit(Code::BadApplicationName, &expected);
     }
     Some(text.into())
 }
@@ -64,15 +65,12 @@ fn check_base(item: &Item<'_>, application: &Table<'_>) {
     let findings = application.findings;
     let place = base.place.clone();
     if base.text == "/" {
-        let warning =
-            Diagnostic::warning("`base` does nothing any more").at(place, "this has no effect");
-        findings.warning(warning.help("leave it out"));
+        let warning = Diagnostic::warning(Code::BaseWithoutEffect, "`base` does nothing any more");
+        findings.warning(warning.at(place, "this has no effect").help("leave it out"));
         return;
     }
-    let error = Diagnostic::error(format!(
-        "`base = \"{}\"` is not supported",
-        shorten(base.text, 80)
-    ));
+    let message = format!("`base = \"{}\"` is not supported", shorten(base.text, 80));
+    let error = Diagnostic::error(Code::BaseNotSupported, message);
     findings.error(
         error
             .at(place, "routes begin at `/`")

@@ -270,6 +270,11 @@ allowed_outbound_hosts = ["https://{{ host }}", "https://b.com", "redis://c.com"
 12 | allowed_outbound_hosts = [\"https://{{ host }}\", \"https://b.com\", \"redis://c.com\"]
    |                           ^^^^^^^^^^^^^^^^^^^^ this allows nothing
    |
+  ::: app/spin-like.toml:6:1
+   |
+ 6 | host = { default = \"\" }
+   | ---- `host` is declared here
+   |
 help: give `host` a value to allow it
 
 warning: `redis://c.com` is a rule for `redis`, which this version of runner does not provide yet

@@ -1,13 +1,13 @@
 //! The `[trigger]` tables: routes, and what else would start a component.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::component::{self, Shared, unsupported};
 use crate::nearest::nearest;
 use crate::quote::shorten;
 use crate::raw::{Item, Table, Text, names};
 use crate::route::{Duplicate, Target, Trigger};
-use crate::{Component, ComponentId, Diagnostic, Executor, Reply, Route, RouteTable};
+use crate::{Code, Component, ComponentId, Diagnostic, Executor, Place, Reply, Route, RouteTable};
 
 /// As many as a manifest has room for.
 const MAX_ROUTES: usize = 10_000;
@@ -17,7 +17,7 @@ const MAX_DUPLICATES: usize = 20;
 
 /// What triggers refer to: the components, those that could not be read too.
 struct Names<'a, 'b> {
-    declared: BTreeSet<&'a str>,
+    declared: BTreeMap<&'a str, Place>,
     components: &'b mut BTreeMap<ComponentId, Component>,
     shared: &'b Shared<'b>,
     inline: usize,
@@ -29,7 +29,10 @@ pub(super) fn read<'a>(
     components: &mut BTreeMap<ComponentId, Component>,
     shared: &Shared<'_>,
 ) -> Option<RouteTable> {
-    let declared = declared.iter().map(|(name, _)| name.text).collect();
+    let declared = declared
+        .iter()
+        .map(|(name, item)| (name.text, header(name, item)))
+        .collect();
     let mut names = Names {
         declared,
         components,
@@ -49,13 +52,21 @@ pub(super) fn read<'a>(
     build(routes, shared)
 }
 
+/// Where a component is declared: its header, or its name when it is a table in one line.
+fn header(name: &Text<'_>, item: &Item<'_>) -> Place {
+    match item.place.text().starts_with('[') {
+        true => item.place.clone(),
+        false => name.place.clone(),
+    }
+}
+
 impl<'a> Names<'a, '_> {
     fn list(&self, item: Option<Item<'a>>) -> Vec<Item<'a>> {
-        let mut triggers = item.map(|item| item.list()).unwrap_or_default();
+        let triggers = item.into_iter().flat_map(Item::list);
+        let mut triggers: Vec<_> = triggers.take(MAX_ROUTES + 1).collect();
         if let Some(item) = triggers.get(MAX_ROUTES) {
-            let error = Diagnostic::error(format!(
-                "a manifest has at most {MAX_ROUTES} triggers of a type"
-            ));
+            let message = format!("a manifest has at most {MAX_ROUTES} triggers of a type");
+            let error = Diagnostic::error(Code::TooManyTriggers, message);
             let help = "make one route with `/...` of many, or two applications";
             self.shared
                 .findings
@@ -73,8 +84,8 @@ impl<'a> Names<'a, '_> {
                 self.note_uses(&id, &trigger);
                 Reply::Component(id)
             }
-            Target::Static(response) => {
-                self.check_static(&trigger);
+            Target::Static(response, place) => {
+                self.check_static(&trigger, place);
                 Reply::Static(response.clone())
             }
         };
@@ -87,33 +98,35 @@ impl<'a> Names<'a, '_> {
             return self.inline(item);
         }
         let text = item.text()?;
-        if self.declared.contains(text.text) {
+        if self.declared.contains_key(text.text) {
             // One that is declared and is no name has its own error.
             return text.text.parse().ok();
         }
-        if !self.shared.findings.has_room() {
-            return None;
+        if self.shared.findings.has_room() {
+            let error = self.no_such(text.text, text.place);
+            self.shared.findings.error(error);
         }
-        let error = Diagnostic::error(format!(
-            "there is no component `{}`",
-            shorten(text.text, 80)
-        ));
-        let mut error = error.at(text.place.clone(), "not defined");
-        if let Some(near) = nearest(text.text, self.declared.iter().copied()) {
-            error = error.help(format!("did you mean `{near}`?"));
+        None
+    }
+
+    /// What is said of a component that is not there: the one that was probably meant, and those that there are.
+    fn no_such(&self, name: &str, place: Place) -> Diagnostic {
+        let shown = shorten(name, 80);
+        let message = format!("there is no component `{shown}`");
+        let mut error = Diagnostic::error(Code::NoSuchComponent, message).at(place, "not defined");
+        if let Some(near) = nearest(name, self.declared.keys().copied()) {
+            let place = self.declared[near].clone();
+            error = error
+                .also(place, format!("`{near}` is defined here"))
+                .help(format!("did you mean `{near}`?"));
         }
-        let help = match self.declared.is_empty() {
-            true => format!(
-                "the manifest has no components; add `[component.{}]`",
-                shorten(text.text, 80)
-            ),
+        error.help(match self.declared.is_empty() {
+            true => format!("the manifest has no components; add `[component.{shown}]`"),
             false => format!(
                 "the components are {}",
-                names(self.declared.iter().copied())
+                names(self.declared.keys().copied())
             ),
-        };
-        self.shared.findings.error(error.help(help));
-        None
+        })
     }
 
     fn inline(&mut self, item: &Item<'a>) -> Option<ComponentId> {
@@ -121,7 +134,7 @@ impl<'a> Names<'a, '_> {
         let id = loop {
             self.inline += 1;
             let name = format!("inline-component{}", self.inline);
-            if !self.declared.contains(name.as_str()) {
+            if !self.declared.contains_key(name.as_str()) {
                 break name
                     .parse::<ComponentId>()
                     .expect("letters, one dash and digits");
@@ -154,7 +167,7 @@ impl<'a> Names<'a, '_> {
     }
 
     /// The host answers these itself: nothing that is for a component can be with them.
-    fn check_static(&self, trigger: &Trigger<'_>) {
+    fn check_static(&self, trigger: &Trigger<'_>, response: &Place) {
         let private = trigger.pattern.is_none().then_some(&trigger.place);
         let strange = [
             private,
@@ -162,15 +175,12 @@ impl<'a> Names<'a, '_> {
             trigger.middleware.as_ref(),
         ];
         for place in strange.into_iter().flatten() {
-            let error = Diagnostic::error(
-                "a `static_response` has a public route and nothing for a component",
-            );
-            let help = "leave this out, or name a `component`";
-            self.shared.findings.error(
-                error
-                    .at(place.clone(), "there is no component here")
-                    .help(help),
-            );
+            let message = "a `static_response` has a public route and nothing for a component";
+            let error = Diagnostic::error(Code::NoComponentHere, message)
+                .at(place.clone(), "this is for a component")
+                .also(response.clone(), "and the host answers with this");
+            let help = "leave one of them out, or name a `component`";
+            self.shared.findings.error(error.help(help));
         }
     }
 
@@ -207,15 +217,13 @@ fn build(routes: Vec<Route>, shared: &Shared<'_>) -> Option<RouteTable> {
             // A place on a very long line is dear to tell.
             for Duplicate { first, second } in duplicates.into_iter().take(MAX_DUPLICATES) {
                 let (first, second) = (&places[first], &places[second]);
-                let error = Diagnostic::error(format!(
-                    "the route `{}` is there twice",
-                    second.text().trim_matches('"')
-                ));
-                let note = format!("the first is at {first:?}: {}", shorten(first.text(), 80));
+                let route = shorten(second.text().trim_matches(['"', '\'']), 80);
+                let message = format!("the route `{route}` is there twice");
+                let error = Diagnostic::error(Code::DuplicateRoute, message)
+                    .at(second.clone(), "the second")
+                    .also(first.clone(), "the first");
                 let help = "remove one, or give each a `host` of its own";
-                shared
-                    .findings
-                    .error(error.at(second.clone(), "the second").note(note).help(help));
+                shared.findings.error(error.help(help));
             }
             None
         }

@@ -3,7 +3,7 @@
 use super::{BadRoute, Executor, Reply, Route, RoutePattern, StaticResponse};
 use crate::quote::shorten;
 use crate::raw::{Item, Table, Text};
-use crate::{BadPath, Diagnostic, Host, Place};
+use crate::{BadPath, Code, Diagnostic, Host, Place};
 
 /// What the host decides itself, for every response.
 const FRAMING: [&str; 5] = [
@@ -28,7 +28,8 @@ pub(crate) struct Trigger<'a> {
 /// Who a trigger wants to answer.
 pub(crate) enum Target<'a> {
     Component(Item<'a>),
-    Static(StaticResponse),
+    /// The host itself, with what is written there.
+    Static(StaticResponse, Place),
 }
 
 impl<'a> Trigger<'a> {
@@ -81,17 +82,15 @@ fn pattern(item: &Item<'_>, table: &Table<'_>) -> Option<Option<RoutePattern>> {
         return if is_private {
             Some(None)
         } else {
-            item.wrong("a path, or `{ private = true }`")
+            item.wrong(Code::BadRouteValue, "a path, or `{ private = true }`")
         };
     }
     let text = item.text()?;
     match text.text.parse::<RoutePattern>() {
         Ok(pattern) => Some(Some(pattern)),
         Err(bad) => {
-            let error = Diagnostic::error(format!(
-                "`{}` is not a route: {bad}",
-                shorten(text.text, 80)
-            ));
+            let message = format!("`{}` is not a route: {bad}", shorten(text.text, 80));
+            let error = Diagnostic::error(code(&bad), message);
             table.findings.error(
                 error
                     .at(text.place.clone(), "not a route")
@@ -102,27 +101,62 @@ fn pattern(item: &Item<'_>, table: &Table<'_>) -> Option<Option<RoutePattern>> {
     }
 }
 
+fn code(bad: &BadRoute) -> Code {
+    match bad {
+        BadRoute::Path(_) => Code::RouteNotAPath,
+        BadRoute::NotNormal(_) => Code::RouteNotNormal,
+        BadRoute::EmptySegment => Code::RouteEmptySegment,
+        BadRoute::Wildcard => Code::RouteWildcard,
+        BadRoute::Parameter => Code::RouteParameter,
+        BadRoute::Twice(_) => Code::RouteParameterTwice,
+        BadRoute::TooLong => Code::RouteTooLong,
+    }
+}
+
 fn help(text: &str, bad: &BadRoute) -> String {
     match bad {
         BadRoute::Path(BadPath::NotAbsolute) => format!("write `/{}`", shorten(text, 80)),
         BadRoute::NotNormal(normal) => format!("write `{}`", shorten(normal, 80)),
-        _ => "a route looks like `/exact`, `/users/:id` or `/files/...`".into(),
+        BadRoute::Path(BadPath::Unescaped) => {
+            "escape what is no letter, digit or sign: a space is `%20`".into()
+        }
+        BadRoute::EmptySegment => format!("write `{}`", shorten(&without_empty(text), 80)),
+        BadRoute::Wildcard => "write `/...` at the end, or `:name` for one segment".into(),
+        BadRoute::Parameter => "write it such as `:user-name`".into(),
+        BadRoute::Twice(_) => "give each a name of its own".into(),
+        BadRoute::TooLong => "make it shorter: `/...` at its end takes all that is below".into(),
+        BadRoute::Path(_) => "a route looks like `/exact`, `/users/:id` or `/files/...`".into(),
     }
+}
+
+fn without_empty(route: &str) -> String {
+    let segments: Vec<&str> = route.split('/').filter(|part| !part.is_empty()).collect();
+    format!("/{}", segments.join("/"))
 }
 
 fn host(text: &Text<'_>, table: &Table<'_>) -> Option<String> {
     match text.text.parse::<Host>() {
         Ok(host) => Some(host.to_string()),
         Err(bad) => {
-            let error =
-                Diagnostic::error(format!("`{}` is not a host: {bad}", shorten(text.text, 80)));
-            let help = "write a name such as `shop.example.com`, without scheme and port";
+            let message = format!("`{}` is not a host: {bad}", shorten(text.text, 80));
+            let error = Diagnostic::error(Code::BadHost, message);
+            let help = match inner_host(text.text) {
+                Some(host) => format!("write `{host}`"),
+                None => "write a name such as `shop.example.com`, without scheme and port".into(),
+            };
             table
                 .findings
                 .error(error.at(text.place.clone(), "not a host").help(help));
             None
         }
     }
+}
+
+/// The host within a URL, or before a port.
+fn inner_host(text: &str) -> Option<Host> {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = rest.split('/').next()?;
+    crate::host::split_port(authority).0.parse().ok()
 }
 
 fn executor(table: Table<'_>) -> Option<Executor> {
@@ -137,7 +171,7 @@ fn executor(table: Table<'_>) -> Option<Executor> {
             let entrypoint = table.owned("entrypoint").unwrap_or_else(|| "_start".into());
             Some(Executor::Wagi { argv, entrypoint })
         }
-        _ => kind.wrong("`\"http\"`, `\"wagi\"` or `\"cgi\"`"),
+        _ => kind.unfit(Code::BadExecutor, "`\"http\"`, `\"wagi\"` or `\"cgi\"`"),
     };
     table.finish();
     executor
@@ -145,7 +179,7 @@ fn executor(table: Table<'_>) -> Option<Executor> {
 
 /// The place of the first middleware.
 fn middleware(table: Table<'_>) -> Option<Place> {
-    let middleware = table.list("middleware");
+    let middleware: Vec<_> = table.list("middleware").collect();
     crate::component::check_dependencies(&middleware);
     table.finish();
     middleware.first().map(|item| item.place.clone())
@@ -155,22 +189,24 @@ fn target<'a>(table: &Table<'a>) -> Option<Target<'a>> {
     let (component, response) = (table.item("component"), table.item("static_response"));
     match (component, response) {
         (Some(component), None) => Some(Target::Component(component)),
-        (None, Some(response)) => static_response(response.table()?).map(Target::Static),
-        (component, response) => {
-            let (message, place) = match component.and(response) {
-                Some(response) => (
-                    "a trigger has either `component` or `static_response`, not both",
-                    response.place,
-                ),
-                None => ("a trigger needs a `component`", table.place.clone()),
-            };
+        (None, Some(response)) => {
+            let place = response.place.clone();
+            static_response(response.table()?).map(|response| Target::Static(response, place))
+        }
+        (Some(component), Some(response)) => {
+            let message = "a trigger has either `component` or `static_response`, not both";
+            let error = Diagnostic::error(Code::TwoAnswers, message)
+                .at(response.place, "the host answers with this")
+                .also(component.place, "or this component answers");
+            table.findings.error(error.help("remove one of them"));
+            None
+        }
+        (None, None) => {
+            let error = Diagnostic::error(Code::NoAnswer, "a trigger needs a `component`")
+                .at(table.place.clone(), "who answers?");
             let help =
                 "write `component = \"NAME\"`, or a `static_response` that the host answers with";
-            table.findings.error(
-                Diagnostic::error(message)
-                    .at(place, "who answers?")
-                    .help(help),
-            );
+            table.findings.error(error.help(help));
             None
         }
     }
@@ -196,16 +232,14 @@ fn status(item: &Item<'_>) -> Option<u16> {
     let status = item.integer()?;
     match u16::try_from(status) {
         Ok(status @ 200..600) => Some(status),
-        _ => item.wrong("a status from 200 to 599"),
+        _ => item.unfit(Code::BadStatus, "a status from 200 to 599"),
     }
 }
 
 fn header(name: &Text<'_>, item: &Item<'_>, table: &Table<'_>) -> Option<(String, String)> {
     let Ok(header) = name.text.parse::<http::HeaderName>() else {
-        let error = Diagnostic::error(format!(
-            "`{}` is not the name of a header",
-            shorten(name.text, 80)
-        ));
+        let message = format!("`{}` is not the name of a header", shorten(name.text, 80));
+        let error = Diagnostic::error(Code::BadHeaderName, message);
         table.findings.error(
             error
                 .at(name.place.clone(), "not a name")
@@ -214,7 +248,8 @@ fn header(name: &Text<'_>, item: &Item<'_>, table: &Table<'_>) -> Option<(String
         return None;
     };
     if FRAMING.contains(&header.as_str()) {
-        let error = Diagnostic::error(format!("`{header}` is written by the host itself"));
+        let message = format!("`{header}` is written by the host itself");
+        let error = Diagnostic::error(Code::ReservedHeader, message);
         table.findings.error(
             error
                 .at(name.place.clone(), "not for a response to say")
@@ -224,7 +259,7 @@ fn header(name: &Text<'_>, item: &Item<'_>, table: &Table<'_>) -> Option<(String
     }
     let value = item.text()?.text;
     if value.parse::<http::HeaderValue>().is_err() {
-        return item.wrong("a header's value: text on one line");
+        return item.unfit(Code::BadHeaderValue, "a header's value: text on one line");
     }
     Some((header.as_str().into(), value.into()))
 }

@@ -1,7 +1,7 @@
 //! Events as programs read them: one JSON object a line, each with its `event` and its `time`.
 
 use runner_host::{Decision, Event, Outcome, Record, Stream, Verdict};
-use runner_manifest::{AllowedHost, Diagnostic, Level, Place};
+use runner_manifest::{AllowedHost, Diagnostic, Level, Mark, Place};
 use runner_outbound::Denied;
 use serde_json::{Map, Value, json};
 
@@ -104,15 +104,40 @@ fn access(record: &Record) -> Value {
 
 /// A diagnostic's parts, and its block as `text`.
 pub(crate) fn diagnostic(diagnostic: &Diagnostic) -> Map<String, Value> {
-    let place = diagnostic.place.as_ref();
-    object(json!({
+    let mut fields = place(diagnostic.place.as_ref());
+    fields.extend(object(json!({
+        "code": diagnostic.code.as_str(),
         "level": event_name(diagnostic.level),
         "message": diagnostic.message,
-        "place": place.map(|place| format!("{}:{}:{}", place.path().display(), place.line(), place.column())),
         "label": diagnostic.label,
+        "also": diagnostic.also.iter().map(also).collect::<Vec<_>>(),
         "notes": diagnostic.notes,
         "help": diagnostic.help,
         "text": diagnostic.to_string(),
+    })));
+    fields
+}
+
+fn also(mark: &Mark) -> Map<String, Value> {
+    let mut fields = place(Some(&mark.place));
+    fields.insert("label".into(), mark.label.as_str().into());
+    fields
+}
+
+/// Lines and columns are counted from 1, columns in characters; the end is the column after the last.
+fn place(place: Option<&Place>) -> Map<String, Value> {
+    let file = place.map(|place| place.path().display().to_string());
+    let shown = place.map(|place| {
+        let file = place.path().display();
+        format!("{file}:{}:{}", place.line(), place.column())
+    });
+    object(json!({
+        "place": shown,
+        "file": file,
+        "line": place.map(Place::line),
+        "column": place.map(Place::column),
+        "end_line": place.map(Place::end_line),
+        "end_column": place.map(Place::end_column),
     }))
 }
 
@@ -234,11 +259,18 @@ mod tests {
         });
         let expected = json!({
             "event": "denied",
+            "code": "denied",
             "level": "denied",
             "component": "thief",
             "destination": "http://127.0.0.1:9100",
             "message": "thief may not connect to http://127.0.0.1:9100",
             "place": null,
+            "file": null,
+            "line": null,
+            "column": null,
+            "end_line": null,
+            "end_column": null,
+            "also": [],
             "label": denied.diagnostic().label,
             "notes": [],
             "help": ["to allow exactly this, run\nrunner allow thief http://127.0.0.1:9100"],

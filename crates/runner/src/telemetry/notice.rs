@@ -69,6 +69,7 @@ impl Notice {
         Notice::new("error", text::headed(&failure.text))
             .with("exit", failure.exit.number())
             .with("text", failure.text.clone())
+            .with_diagnostics(failure)
             .important()
     }
 
@@ -78,6 +79,12 @@ impl Notice {
             "{count} lines of this log were dropped: it is read more slowly than it is written"
         ))
         .with("dropped", count)
+    }
+
+    /// With what a failure says, a diagnostic each.
+    pub(crate) fn with_diagnostics(self, failure: &Failure) -> Notice {
+        let found = failure.diagnostics.iter().map(json::diagnostic);
+        self.with("diagnostics", found.map(Value::Object).collect::<Vec<_>>())
     }
 
     pub(super) fn matters(&self) -> bool {

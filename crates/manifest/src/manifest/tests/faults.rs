@@ -60,11 +60,16 @@ error: `descripton` is not a key of `[application]`
 help: did you mean `description`?
 
 error: there is no component `catr`
- --> app/spin-like.toml:8:13
-  |
-8 | component = \"catr\"
-  |             ^^^^^^ not defined
-  |
+  --> app/spin-like.toml:8:13
+   |
+ 8 | component = \"catr\"
+   |             ^^^^^^ not defined
+   |
+  ::: app/spin-like.toml:16:1
+   |
+16 | [component.cart]
+   | ---------------- `cart` is defined here
+   |
 help: did you mean `cart`?
 help: the components are `cart`
 
@@ -74,7 +79,11 @@ error: the route `/cart/` is there twice
 13 | route = \"/cart/\"
    |         ^^^^^^^^ the second
    |
-   = the first is at app/spin-like.toml:10:9: \"/cart\"
+  ::: app/spin-like.toml:10:9
+   |
+10 | route = \"/cart\"
+   |         ------- the first
+   |
 help: remove one, or give each a `host` of its own
 
 error: `[component.cart]` has no `source`
@@ -137,13 +146,13 @@ fn a_mistake_in_a_component_has_a_place_and_a_fix() {
         (
             "files",
             "files = [\"../x\"]",
-            "4:10: `component.a.files` is not a pattern for files below the manifest's folder: this is a string; \
+            "4:10: `component.a.files` is not a pattern for files below the manifest's folder: `../x` is not one; \
              write a pattern for files below the manifest's folder here",
         ),
         (
             "files",
             "files = [{ source = \"x\", destination = \"x\" }]",
-            "4:40: `component.a.files.destination` is not an absolute path without `..`: this is a string; \
+            "4:40: `component.a.files.destination` is not an absolute path without `..`: `x` is not one; \
              write an absolute path without `..` here",
         ),
         (
@@ -161,17 +170,17 @@ fn a_mistake_in_a_component_has_a_place_and_a_fix() {
             "limits",
             "limits = { request_timeout = \"soon\" }",
             "4:30: `component.a.limits.request_timeout` is not a time such as `\"250 ms\"` or a number of seconds, at most a day \
-             and not 0: this is a string; write a time such as `\"250 ms\"` or a number of seconds, at most a day and not 0 here",
+             and not 0: `soon` is not one; write a time such as `\"250 ms\"` or a number of seconds, at most a day and not 0 here",
         ),
         (
             "limits",
             "limits = { outbound_concurrency = 0 }",
-            "4:35: `component.a.limits.outbound_concurrency` is not a number from 1: this is a whole number; write a number from 1 here",
+            "4:35: `component.a.limits.outbound_concurrency` is not a number from 1: `0` is not one; write a number from 1 here",
         ),
         (
             "c36",
             "allowed_outbound_hosts = [\"https://{{ nohost }}\"]",
-            "4:27: `https://{{ nohost }}` uses the variable `nohost`, which is not declared: not a rule; \
+            "4:27: `https://{{ nohost }}` uses the variable `nohost`, which is not declared: used here; \
              declare it: `[variables]` and `nohost = { required = true }`",
         ),
         (
@@ -222,7 +231,7 @@ fn a_source_is_one_of_three() {
     let rows = [
         (
             "\"\"",
-            "`component.a.source` is not the path of a file: this is a string; write the path of a file here",
+            "`component.a.source` is not the path of a file: this is empty; write the path of a file here",
         ),
         (
             "7",
@@ -247,21 +256,20 @@ fn a_source_is_one_of_three() {
     );
     let digest = "a digest: `sha256:` and 64 hexadecimal digits";
     let expected = format!(
-        "3:40: `component.a.source.digest` is not {digest}: this is a string; write {digest} here"
+        "3:40: `component.a.source.digest` is not {digest}: `sha256:abc` is not one; write {digest} here"
     );
     assert_eq!(seen, [expected]);
 }
 
 #[test]
 fn a_mistake_in_a_trigger_has_a_place_and_a_fix() {
-    let looks = "a route looks like `/exact`, `/users/:id` or `/files/...`";
     let rows = [
         ("route = \"cart\"\ncomponent = \"a\"", "2:9: `cart` is not a route: a path begins with `/`: not a route; write `/cart`".to_string()),
         (
             "route = \"/a/../b\"\ncomponent = \"a\"",
             "2:9: `/a/../b` is not a route: a route is written in the form that paths are brought to, `/b`: not a route; write `/b`".into(),
         ),
-        ("route = \"/a//b\"\ncomponent = \"a\"", format!("2:9: `/a//b` is not a route: a route has no empty segment: not a route; {looks}")),
+        ("route = \"/a//b\"\ncomponent = \"a\"", "2:9: `/a//b` is not a route: a route has no empty segment: not a route; write `/a/b`".into()),
         (
             "route = { private = false }\ncomponent = \"a\"",
             "2:9: `trigger.http.route` is not a path, or `{ private = true }`: this is a table; write a path, or `{ private = true }` here".into(),
@@ -274,17 +282,17 @@ fn a_mistake_in_a_trigger_has_a_place_and_a_fix() {
         ),
         (
             "route = \"/\"\ncomponent = \"a\"\nstatic_response = {}",
-            "4:19: a trigger has either `component` or `static_response`, not both: who answers?; \
-             write `component = \"NAME\"`, or a `static_response` that the host answers with".into(),
+            "4:19: a trigger has either `component` or `static_response`, not both: the host answers with this; \
+             remove one of them".into(),
         ),
         (
             "route = { private = true }\nstatic_response = {}",
-            "2:9: a `static_response` has a public route and nothing for a component: there is no component here; \
-             leave this out, or name a `component`".into(),
+            "2:9: a `static_response` has a public route and nothing for a component: this is for a component; \
+             leave one of them out, or name a `component`".into(),
         ),
         (
             "route = \"/\"\nstatic_response = { status_code = 101 }",
-            "3:35: `trigger.http.static_response.status_code` is not a status from 200 to 599: this is a whole number; \
+            "3:35: `trigger.http.static_response.status_code` is not a status from 200 to 599: `101` is not one; \
              write a status from 200 to 599 here".into(),
         ),
         (
@@ -293,17 +301,17 @@ fn a_mistake_in_a_trigger_has_a_place_and_a_fix() {
         ),
         (
             "route = \"/\"\nstatic_response = { headers = { a = \"x\\r\\nb: y\" } }",
-            "3:37: `trigger.http.static_response.headers.a` is not a header's value: text on one line: this is a string; \
+            "3:37: `trigger.http.static_response.headers.a` is not a header's value: text on one line: `x\r\nb: y` is not one; \
              write a header's value: text on one line here".into(),
         ),
         (
             "route = \"/\"\ncomponent = \"a\"\nhost = \"https://x\"",
             "4:8: `https://x` is not a host: the host has `:`, which no name has: not a host; \
-             write a name such as `shop.example.com`, without scheme and port".into(),
+             write `x`".into(),
         ),
         (
             "route = \"/\"\ncomponent = \"a\"\nexecutor = { type = \"fast\" }",
-            "4:21: `trigger.http.executor.type` is not `\"http\"`, `\"wagi\"` or `\"cgi\"`: this is a string; \
+            "4:21: `trigger.http.executor.type` is not `\"http\"`, `\"wagi\"` or `\"cgi\"`: `fast` is not one; \
              write `\"http\"`, `\"wagi\"` or `\"cgi\"` here".into(),
         ),
         (
@@ -431,8 +439,9 @@ fn c36_the_error_names_rule_and_variable_and_never_the_value() {
  --> app/spin-like.toml:9:27
   |
 9 | allowed_outbound_hosts = [\"https://{{ host }}\"]
-  |                           ^^^^^^^^^^^^^^^^^^^^ not a rule
+  |                           ^^^^^^^^^^^^^^^^^^^^ used here
   |
+  = `host` is declared at app/spin-like.toml:6:1
 help: write scheme, wildcards, ranges and private addresses in the rule itself
 "
     );
@@ -511,9 +520,36 @@ help: correct this first: the rest of the manifest was not looked at
 "
     );
     let twice = brief("[trigger]\n[component.a]\nsource = \"a\"\n[component.a]\nsource = \"b\"\n");
-    let duplicate = "this is not TOML: duplicate key; correct this first: the rest of the manifest was not looked at";
-    assert_eq!(
-        twice,
-        [format!("4:12: {duplicate}"), format!("5:1: {duplicate}")]
-    );
+    let duplicate =
+        "4:1: `[component.a]` is there twice: the second; remove one, or give it another name";
+    assert_eq!(twice, [duplicate]);
+}
+
+#[test]
+fn what_is_there_twice_is_marked_at_both_ends() {
+    let ends = |text: &str| -> Vec<String> {
+        let Err(error) = read(text, &[]) else {
+            return Vec::new();
+        };
+        let ends = |found: &Diagnostic| {
+            let also = found.also.iter().map(|mark| format!("{:?}", mark.place));
+            format!("{:?} {}", found.place, also.collect::<Vec<_>>().join(" "))
+        };
+        error.diagnostics.iter().map(ends).collect()
+    };
+    let at = |second: &str, first: &str| format!("Some(app/spin-like.toml:{second}) {first}");
+    let first = |first: &str| format!("app/spin-like.toml:{first}");
+    let rows = [
+        (
+            "[a]\nx = 1\n[b]\nx = 1\n[a]\nx = 2\n",
+            at("8:1", &first("4:1")),
+        ),
+        ("[a]\n  x = 1\n  x = 2\n", at("6:3", &first("5:3"))),
+        ("[a]\nx = 1\n[b]\nx = 1\nx = 2\n", at("8:1", &first("7:1"))),
+        ("a = { x = 1, x = 2 }\n", at("4:14", "")),
+        ("name = \"again\"\n", at("4:1", &first("3:1"))),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(ends(text), [expected], "{text}");
+    }
 }

@@ -76,6 +76,11 @@ fn e52_a_file_that_is_deep_or_huge_is_an_error() {
             small(50_000),
             "`[component.c0]` has no `source`",
         ),
+        (
+            "500,000 numbers",
+            format!("{HEAD}a = [{}]", "1,".repeat(500_000)),
+            "`spin-like.toml` has too many values",
+        ),
         ("a null", "\0".into(), "this is not TOML"),
         ("quotes", "\"".repeat(1_000_000), "this is not TOML"),
         (
