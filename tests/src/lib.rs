@@ -12,6 +12,7 @@ mod dns;
 mod http2;
 mod process;
 mod server;
+mod sources;
 mod trace;
 mod wire;
 
@@ -22,4 +23,5 @@ pub use dns::Dns;
 pub use http2::Http2;
 pub use process::{Finished, run, run_with};
 pub use server::{Server, Stopped};
+pub use sources::test_names;
 pub use wire::Wire;

@@ -1,8 +1,7 @@
 //! What is written down is true of what is there.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use runner_manifest::{Manifest, Variables};
 
@@ -90,10 +89,7 @@ fn the_guests_are_what_their_sources_say() {
 
 #[test]
 fn every_test_that_the_specification_names_is_there() {
-    let mut functions = BTreeSet::new();
-    for folder in ["crates", "tests"] {
-        collect(&root().join(folder), &mut functions);
-    }
+    let functions = runner_tests::test_names();
     let page = read("docs/specification.md");
     let named: Vec<&str> = page
         .split('`')
@@ -107,30 +103,4 @@ fn every_test_that_the_specification_names_is_there() {
         .filter(|name| !functions.contains(**name))
         .collect();
     assert_eq!(missing, [&""; 0]);
-}
-
-/// The names of all test functions below a folder.
-fn collect(folder: &Path, functions: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).expect("a folder").flatten() {
-        let path: PathBuf = entry.path();
-        if path.is_dir() {
-            collect(&path, functions);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            functions.extend(tests_of(&fs::read_to_string(&path).expect("a source file")));
-        }
-    }
-}
-
-fn tests_of(source: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut marked = false;
-    for line in source.lines().map(str::trim) {
-        marked |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
-        let name = line.strip_prefix("async fn ").or(line.strip_prefix("fn "));
-        if let (true, Some(name)) = (marked, name) {
-            names.push(name.split('(').next().unwrap_or_default().to_owned());
-            marked = false;
-        }
-    }
-    names
 }
