@@ -221,7 +221,12 @@ error: component `probe` may not make a call that is expected to be allowed
 12 | allow = [\"https://a.com\"]
    |          ^^^^^^^^^^^^^^^ denied
    |
-   = the nearest rule is at spin-like.toml:9:27: this rule allows what is below `a.com`, not `a.com` itself
+  ::: spin-like.toml:9:27
+   |
+ 9 | allowed_outbound_hosts = [\"https://*.a.com\", { url = \"https://b.com/v1/\", methods = [\"GET\"] }]
+   |                           ----------------- this rule allows what is below `a.com`, not `a.com` itself
+   |
+help: add a rule to `probe` that covers it, or leave it out here
 
 error: component `probe` may make a call that is expected to be denied
   --> spin-like.toml:13:9
@@ -229,7 +234,12 @@ error: component `probe` may make a call that is expected to be denied
 13 | deny = [\"https://x.a.com\"]
    |         ^^^^^^^^^^^^^^^^^ allowed
    |
-   = the rule `https://*.a.com` at spin-like.toml:9:27 allows it
+  ::: spin-like.toml:9:27
+   |
+ 9 | allowed_outbound_hosts = [\"https://*.a.com\", { url = \"https://b.com/v1/\", methods = [\"GET\"] }]
+   |                           ----------------- this rule allows it
+   |
+help: make the rule narrower, or leave the call out here
 ";
     assert_eq!(said.stderr, expected);
 }

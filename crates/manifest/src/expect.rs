@@ -1,11 +1,9 @@
 //! `[[expect]]`: what a manifest's author expects of its own rules, checked without a network.
 
-use crate::quote::{escape, shorten};
-use crate::raw::{Item, Table, Text, names};
-use crate::{AllowList, Code, Diagnostic, Place, Verdict, WrittenCall};
-
-/// What an error shows of the file's own words.
-const MAX_SHOWN: usize = 120;
+use crate::manifest::Declared;
+use crate::quote::escape;
+use crate::raw::{Item, Table, Text};
+use crate::{AllowList, AllowedHost, Code, Diagnostic, Miss, Place, Verdict, WrittenCall};
 
 /// One call that a component must be allowed to make, or must not.
 #[derive(Debug, Clone)]
@@ -33,34 +31,32 @@ impl Expectation {
         let (wanted, found) = (self.wanted, rules.check(&self.call.as_call()));
         match (wanted, found) {
             (Wanted::Allow, Verdict::Allow { .. }) | (Wanted::Deny, Verdict::Deny { .. }) => None,
-            (Wanted::Allow, Verdict::Deny { nearest }) => {
-                let failure = self.failed(
-                    Code::ExpectedAllow,
-                    "may not make a call that is expected to be allowed",
-                    "denied",
-                );
-                let note = nearest.map(|miss| match miss.rule.place() {
-                    Some(place) => format!("the nearest rule is at {place:?}: {miss}"),
-                    None => format!("the nearest rule is `{}`: {miss}", miss.rule),
-                });
-                Some(Diagnostic {
-                    notes: note.into_iter().collect(),
-                    ..failure
-                })
-            }
-            (Wanted::Deny, Verdict::Allow { rule }) => {
-                let failure = self.failed(
-                    Code::ExpectedDeny,
-                    "may make a call that is expected to be denied",
-                    "allowed",
-                );
-                let at = rule
-                    .place()
-                    .map(|place| format!(" at {place:?}"))
-                    .unwrap_or_default();
-                Some(failure.note(format!("the rule `{rule}`{at} allows it")))
-            }
+            (Wanted::Allow, Verdict::Deny { nearest }) => Some(self.denied(nearest.as_ref())),
+            (Wanted::Deny, Verdict::Allow { rule }) => Some(self.allowed(rule)),
         }
+    }
+
+    fn denied(&self, nearest: Option<&Miss<'_>>) -> Diagnostic {
+        let what = "may not make a call that is expected to be allowed";
+        let failed = self.failed(Code::ExpectedAllow, what, "denied");
+        let failed = match nearest.and_then(|miss| Some((miss, miss.rule.place()?))) {
+            Some((miss, place)) => failed.also(place.clone(), miss.label()),
+            None => failed,
+        };
+        let component = &self.component;
+        failed.help(format!(
+            "add a rule to `{component}` that covers it, or leave it out here"
+        ))
+    }
+
+    fn allowed(&self, rule: &AllowedHost) -> Diagnostic {
+        let what = "may make a call that is expected to be denied";
+        let failed = self.failed(Code::ExpectedDeny, what, "allowed");
+        let failed = match rule.place() {
+            Some(place) => failed.also(place.clone(), "this rule allows it"),
+            None => failed.note(format!("the rule `{rule}` allows it")),
+        };
+        failed.help("make the rule narrower, or leave the call out here")
     }
 
     fn failed(&self, code: Code, what: &str, label: &str) -> Diagnostic {
@@ -70,7 +66,7 @@ impl Expectation {
 }
 
 /// Reads all `[[expect]]` tables.
-pub(crate) fn read(root: &Table<'_>, declared: &[(Text<'_>, Item<'_>)]) -> Vec<Expectation> {
+pub(crate) fn read(root: &Table<'_>, declared: &Declared<'_>) -> Vec<Expectation> {
     let mut expectations = Vec::new();
     for item in root.list("expect") {
         let Some(table) = item.table() else { continue };
@@ -114,21 +110,13 @@ fn check_not_empty(table: &Table<'_>) {
     }
 }
 
-fn known(item: &Item<'_>, table: &Table<'_>, declared: &[(Text<'_>, Item<'_>)]) -> Option<String> {
+fn known(item: &Item<'_>, table: &Table<'_>, declared: &Declared<'_>) -> Option<String> {
     let text = item.text()?;
-    if declared.iter().any(|(name, _)| name.text == text.text) {
+    if declared.contains(text.text) {
         return Some(text.text.into());
     }
-    let error = Diagnostic::error(
-        Code::NoSuchComponent,
-        format!("there is no component `{}`", shorten(text.text, MAX_SHOWN)),
-    );
-    let there = names(declared.iter().map(|(name, _)| name.text));
-    table.findings.error(
-        error
-            .at(text.place.clone(), "not defined")
-            .help(format!("the components are {there}")),
-    );
+    let error = declared.no_such(text.text, text.place);
+    table.findings.error(error);
     None
 }
 

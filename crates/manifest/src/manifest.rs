@@ -1,6 +1,7 @@
 //! The manifest: one file, read and checked as a whole.
 
 mod application;
+mod declared;
 mod syntax;
 mod triggers;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub(crate) use self::declared::Declared;
 use crate::component::{self, Shared};
 use crate::expect;
 use crate::place::File;
@@ -139,8 +141,9 @@ fn lower(
         .map(|application| application.limits.clone())
         .unwrap_or_default();
     let shared = Shared::new(folder, limits, &variables, findings);
-    let declared = root.entries_of("component");
-    let mut components = components(&declared, &shared);
+    let tables = root.entries_of("component");
+    let declared = Declared::new(&tables);
+    let mut components = components(&tables, &shared);
     let triggers = root
         .required("trigger", "[[trigger.http]]")
         .and_then(|item| item.table());

@@ -20,7 +20,7 @@ enum Decision {
     Denied(Box<Denied>),
     Allowed {
         to: String,
-        rule: AllowedHost,
+        rule: Box<AllowedHost>,
         goes: Goes,
     },
 }
@@ -99,7 +99,7 @@ async fn decide(component: &Component, args: &Explain) -> Result<Decision, Failu
         Err(denied) => Ok(Decision::Denied(Box::new(denied))),
         Ok(inside @ (Permitted::Own(_) | Permitted::Component(..))) => Ok(Decision::Allowed {
             to: call.as_call().to.to_string(),
-            rule: inside.rule().clone(),
+            rule: Box::new(inside.rule().clone()),
             goes: Goes::Inside,
         }),
         Ok(Permitted::Remote(permit)) => address(&load::outbound(&args.door)?, &permit).await,
@@ -115,7 +115,7 @@ async fn address(outbound: &Outbound, permit: &Permit) -> Result<Decision, Failu
     };
     Ok(Decision::Allowed {
         to: permit.origin().to_string(),
-        rule: permit.rule().clone(),
+        rule: Box::new(permit.rule().clone()),
         goes,
     })
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::Declared;
 use crate::component::{self, Shared, unsupported};
-use crate::nearest::nearest;
 use crate::quote::shorten;
-use crate::raw::{Item, Table, Text, names};
+use crate::raw::{Item, Table};
 use crate::route::{Duplicate, Target, Trigger};
 use crate::{Code, Component, ComponentId, Diagnostic, Executor, Place, Reply, Route, RouteTable};
 
@@ -17,7 +17,7 @@ const MAX_DUPLICATES: usize = 20;
 
 /// What triggers refer to: the components, those that could not be read too.
 struct Names<'a, 'b> {
-    declared: BTreeMap<&'a str, Place>,
+    declared: &'b Declared<'a>,
     components: &'b mut BTreeMap<ComponentId, Component>,
     shared: &'b Shared<'b>,
     inline: usize,
@@ -25,14 +25,10 @@ struct Names<'a, 'b> {
 
 pub(super) fn read<'a>(
     table: Table<'a>,
-    declared: &[(Text<'a>, Item<'a>)],
+    declared: &Declared<'a>,
     components: &mut BTreeMap<ComponentId, Component>,
     shared: &Shared<'_>,
 ) -> Option<RouteTable> {
-    let declared = declared
-        .iter()
-        .map(|(name, item)| (name.text, header(name, item)))
-        .collect();
     let mut names = Names {
         declared,
         components,
@@ -50,14 +46,6 @@ pub(super) fn read<'a>(
         }
     }
     build(routes, shared)
-}
-
-/// Where a component is declared: its header, or its name when it is a table in one line.
-fn header(name: &Text<'_>, item: &Item<'_>) -> Place {
-    match item.place.text().starts_with('[') {
-        true => item.place.clone(),
-        false => name.place.clone(),
-    }
 }
 
 impl<'a> Names<'a, '_> {
@@ -98,35 +86,15 @@ impl<'a> Names<'a, '_> {
             return self.inline(item);
         }
         let text = item.text()?;
-        if self.declared.contains_key(text.text) {
+        if self.declared.contains(text.text) {
             // One that is declared and is no name has its own error.
             return text.text.parse().ok();
         }
         if self.shared.findings.has_room() {
-            let error = self.no_such(text.text, text.place);
+            let error = self.declared.no_such(text.text, text.place);
             self.shared.findings.error(error);
         }
         None
-    }
-
-    /// What is said of a component that is not there: the one that was probably meant, and those that there are.
-    fn no_such(&self, name: &str, place: Place) -> Diagnostic {
-        let shown = shorten(name, 80);
-        let message = format!("there is no component `{shown}`");
-        let mut error = Diagnostic::error(Code::NoSuchComponent, message).at(place, "not defined");
-        if let Some(near) = nearest(name, self.declared.keys().copied()) {
-            let place = self.declared[near].clone();
-            error = error
-                .also(place, format!("`{near}` is defined here"))
-                .help(format!("did you mean `{near}`?"));
-        }
-        error.help(match self.declared.is_empty() {
-            true => format!("the manifest has no components; add `[component.{shown}]`"),
-            false => format!(
-                "the components are {}",
-                names(self.declared.keys().copied())
-            ),
-        })
     }
 
     fn inline(&mut self, item: &Item<'a>) -> Option<ComponentId> {
@@ -134,7 +102,7 @@ impl<'a> Names<'a, '_> {
         let id = loop {
             self.inline += 1;
             let name = format!("inline-component{}", self.inline);
-            if !self.declared.contains_key(name.as_str()) {
+            if !self.declared.contains(name.as_str()) {
                 break name
                     .parse::<ComponentId>()
                     .expect("letters, one dash and digits");
