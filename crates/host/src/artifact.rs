@@ -1,7 +1,8 @@
 //! A `.wasm` from a file, as a component: read once, recognised by its bytes, core modules componentized.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use runner_manifest::Code;
@@ -19,6 +20,8 @@ pub(crate) struct Artifact {
     pub(crate) component: Vec<u8>,
     /// SHA-256 of the file, in lower-case hexadecimal.
     pub(crate) digest: String,
+    /// The same of `component`, which is another where a core module was made one: that depends on this runner too.
+    pub(crate) origin: String,
     /// Length of the file in bytes.
     pub(crate) size: u64,
     /// Who made it, from its metadata: `wit-component 0.254.2, rustc 1.95.0`.
@@ -118,14 +121,20 @@ impl Error {
 impl Artifact {
     pub(crate) fn read(path: &Path) -> Result<Artifact, Error> {
         let bytes = read_file(path)?;
-        let digest = hex(ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref());
+        let digest = sha256(&bytes);
         let size = bytes.len() as u64;
         check_shape(&bytes)?;
+        let is_component = Parser::is_component(&bytes);
         let component = into_component(bytes)?;
+        let origin = match is_component {
+            true => digest.clone(),
+            false => sha256(&component),
+        };
         let producers = producers(&component);
         Ok(Artifact {
             component,
             digest,
+            origin,
             size,
             producers,
         })
@@ -146,7 +155,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     if found.is_dir() {
         return Err(Error::Directory);
     }
-    // Before it is opened: opening a FIFO waits for a writer.
+    // Before it is opened: opening a device can do things.
     if !found.is_file() {
         return Err(Error::Special);
     }
@@ -154,7 +163,13 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
         return Err(Error::TooLarge);
     }
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Error::Read)?;
+    // What was a file a moment ago may be a FIFO, and opening one waits for a writer.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(Error::Read)?;
+    if !file.metadata().map_err(Error::Read)?.is_file() {
+        return Err(Error::Special);
+    }
     file.take(caps::ARTIFACT + 1)
         .read_to_end(&mut bytes)
         .map_err(Error::Read)?;
@@ -308,8 +323,11 @@ fn producers(component: &[u8]) -> Option<String> {
     (!names.is_empty()).then(|| names.join(", "))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// In lower-case hexadecimal.
+fn sha256(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    hex.collect()
 }
 
 #[cfg(test)]

@@ -66,6 +66,13 @@ pub const ARTIFACT: u64 = 256 * 1024 * 1024;
 /// Files a component may be granted, together: they are copied at the start.
 pub const FILES: u64 = 1024 * 1024 * 1024;
 
+/// The compile cache, all entries together: some hundred components, and a fraction of any disk.
+pub const CACHE_BYTES: u64 = 4 << 30;
+/// An entry that no start has used for so long: of an old build, or of an engine that is gone.
+pub const CACHE_UNUSED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// An entry that is still being written after so long: its writer was killed.
+pub const CACHE_DRAFT: Duration = Duration::from_secs(60 * 60);
+
 /// Modules and components inside one another. Composed components nest a few levels.
 pub const NESTING: usize = 64;
 

@@ -1,8 +1,8 @@
 //! From a manifest's component to a handler: read, check, compile or take from the cache, link.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use runner_manifest::{
@@ -15,7 +15,7 @@ use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::artifact::{self, Artifact};
-use crate::cache::Cache;
+use crate::cache::{Cache, Fault};
 use crate::event::{Event, Events};
 use crate::files::Files;
 use crate::handler::Handler;
@@ -80,6 +80,12 @@ pub(crate) async fn load_all(
     generation: u64,
     events: &Events,
 ) -> Result<Vec<(Handler, Loaded)>, LoadError> {
+    if let Some(message) = engine.untold() {
+        events(Event::Cache {
+            component: None,
+            message: &message,
+        });
+    }
     let linker = linker(engine);
     let app = app_dir(&manifest.path);
     // As many at once as there are cores: a compile uses them all by itself.
@@ -211,24 +217,47 @@ impl Loader<'_> {
         artifact: &Artifact,
         events: &Events,
     ) -> Result<(Component, bool), Vec<Diagnostic>> {
-        let engine = self.engine.wasmtime();
-        let name = Cache::name(&artifact.digest, engine);
-        if let Some(component) = self.cached(&name) {
-            return Ok((component, true));
+        let Some(cache) = self.engine.cache() else {
+            return Ok((self.compile_anew(artifact, events)?, false));
+        };
+        let name = Cache::name(&artifact.origin, self.engine.wasmtime());
+        let turn = cache.turn(&name);
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.cached(cache, &name) {
+            Ok(Some(component)) => return Ok((component, true)),
+            Ok(None) => {}
+            Err(fault) => self.tell(
+                events,
+                &format!(
+                    "the compiled code of `{}` in the cache {fault}; it is compiled anew ({})",
+                    self.wanted.id,
+                    cache.path(&name).display()
+                ),
+            ),
         }
+        let component = self.compile_anew(artifact, events)?;
+        if let Ok(code) = component.serialize()
+            && let Err(message) = cache.put(&name, &code)
+        {
+            self.tell(events, &message);
+        }
+        Ok((component, false))
+    }
+
+    fn compile_anew(
+        &self,
+        artifact: &Artifact,
+        events: &Events,
+    ) -> Result<Component, Vec<Diagnostic>> {
         events(Event::Loading {
             component: &self.wanted.id,
         });
-        let component = Component::from_binary(engine, &artifact.component).map_err(|error| {
+        Component::from_binary(self.engine.wasmtime(), &artifact.component).map_err(|error| {
             self.unusable(&artifact::Error::Invalid(format!(
                 "{:#}",
                 error.root_cause()
             )))
-        })?;
-        if let (Some(cache), Ok(code)) = (self.engine.cache(), component.serialize()) {
-            cache.put(&name, &code);
-        }
-        Ok((component, false))
+        })
     }
 
     #[expect(
@@ -236,12 +265,24 @@ impl Loader<'_> {
         clippy::disallowed_methods,
         reason = "the cache gives only what this installation wrote, see cache.rs"
     )]
-    fn cached(&self, name: &str) -> Option<Component> {
-        let code = self.engine.cache()?.get(name)?;
-        // SAFETY: the bytes are those that `Component::serialize` gave for this digest, this engine's settings and this
-        // wasmtime version (all part of `name`), as the MAC over name and bytes proves.
+    fn cached(&self, cache: &Cache, name: &str) -> Result<Option<Component>, Fault> {
+        let Some(code) = cache.get(name)? else {
+            return Ok(None);
+        };
+        // SAFETY: the bytes are those that `Component::serialize` gave for the component of this name, as the MAC over
+        // name and bytes proves; they are in memory, where no file can change them. Code of another wasmtime or with
+        // other settings has another name, and wasmtime refuses it.
         let loaded = unsafe { Component::deserialize(self.engine.wasmtime(), &code) };
-        loaded.inspect_err(|error| tracing::warn!(%error, "a compile cache entry does not load; compiling anew")).ok()
+        loaded
+            .map(Some)
+            .map_err(|error| Fault::Stale(error.root_cause().to_string()))
+    }
+
+    fn tell(&self, events: &Events, message: &str) {
+        events(Event::Cache {
+            component: Some(&self.wanted.id),
+            message,
+        });
     }
 
     fn refuse_missing(

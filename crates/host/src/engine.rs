@@ -1,12 +1,12 @@
 //! The wasmtime engine: its settings, its clock, and the cache of what it compiled.
 
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheError};
 use crate::{Error, caps};
 
 /// Compiles and runs components. Cheap to clone; one serves a whole process.
@@ -18,30 +18,45 @@ pub struct Engine {
 struct Inner {
     wasmtime: wasmtime::Engine,
     cache: Option<Cache>,
+    /// What is wrong with the cache, until somebody who listens loads an app.
+    untold: Mutex<Option<String>>,
     _ticker: Ticker,
 }
 
 /// How an [`Engine`] is made.
 #[derive(Default, Debug)]
 pub struct EngineOptions {
-    /// Where compiled code is kept between starts. A private directory, made if it is not there; `None` keeps nothing.
-    pub cache_dir: Option<PathBuf>,
+    /// Where compiled code is kept between starts.
+    pub cache: CacheDir,
+}
+
+/// A private directory for compiled code, made if it is not there.
+#[derive(Default, Debug)]
+pub enum CacheDir {
+    /// Nothing is kept.
+    #[default]
+    None,
+    /// The usual one: when it cannot be used, nothing is kept, and that is told.
+    Usual(PathBuf),
+    /// One that somebody chose: when it is not private or cannot be made, there is no engine.
+    Chosen(PathBuf),
 }
 
 impl Engine {
     /// An engine with its ticker running.
     ///
     /// # Errors
-    /// When the machine cannot give the address space for the pool, or the cache directory is not private.
+    /// When the machine cannot give the address space for the pool, or the chosen cache directory is not private.
     pub fn new(options: EngineOptions) -> Result<Engine, Error> {
         let wasmtime =
             wasmtime::Engine::new(&config()).map_err(|e| Error::Engine(format!("{e:#}")))?;
-        let cache = options.cache_dir.map(|dir| Cache::open(&dir)).transpose()?;
+        let (cache, untold) = open_cache(options.cache)?;
         let ticker = Ticker::start(wasmtime.weak());
         Ok(Engine {
             inner: Arc::new(Inner {
                 wasmtime,
                 cache,
+                untold: Mutex::new(untold),
                 _ticker: ticker,
             }),
         })
@@ -53,6 +68,33 @@ impl Engine {
 
     pub(crate) fn cache(&self) -> Option<&Cache> {
         self.inner.cache.as_ref()
+    }
+
+    /// What was wrong with the cache when it was opened, once.
+    pub(crate) fn untold(&self) -> Option<String> {
+        let mut untold = self
+            .inner
+            .untold
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        untold.take()
+    }
+}
+
+/// The cache, if it can be used, and what to tell of it.
+fn open_cache(dir: CacheDir) -> Result<(Option<Cache>, Option<String>), CacheError> {
+    let (dir, is_chosen) = match dir {
+        CacheDir::None => return Ok((None, None)),
+        CacheDir::Usual(dir) => (dir, false),
+        CacheDir::Chosen(dir) => (dir, true),
+    };
+    match Cache::open(&dir) {
+        Ok((cache, mended)) => Ok((Some(cache), mended)),
+        Err(error) if is_chosen && error.blames_the_name() => Err(error),
+        Err(error) => {
+            let told = format!("{error}; compiled code is not kept; {}", error.help());
+            Ok((None, Some(told)))
+        }
     }
 }
 

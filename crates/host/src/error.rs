@@ -2,6 +2,8 @@
 
 use wasmtime_wasi_http::Error as HttpError;
 
+use crate::CacheError;
+
 /// Why a request has no answer from a guest.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -35,9 +37,12 @@ pub enum Error {
     /// The guest gave an error instead of a response, `wasi:http/types.error-code`.
     #[error("answered with the error `{}`", code(.0))]
     Guest(HttpError),
-    /// The engine could not be made or a cache directory cannot be used.
+    /// The engine could not be made.
     #[error("{0}")]
     Engine(String),
+    /// The directory that was named for the compile cache is not one that can be used.
+    #[error("{0}")]
+    Cache(#[from] CacheError),
 }
 
 impl Error {

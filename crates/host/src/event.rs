@@ -61,6 +61,13 @@ pub enum Event<'a> {
         /// Which.
         component: &'a ComponentId,
     },
+    /// Something is wrong with the compile cache, which costs time and nothing else. What does not verify is not run.
+    Cache {
+        /// Whose entry it is; none where it is all of the cache.
+        component: Option<&'a ComponentId>,
+        /// What is wrong, and what was done about it.
+        message: &'a str,
+    },
     /// A response has ended, or its client went away.
     Request(&'a Record),
 }

@@ -30,8 +30,9 @@ use std::net::SocketAddr;
 
 pub use crate::app::{App, Services};
 pub use crate::body::Body;
+pub use crate::cache::CacheError;
 pub use crate::component::{LoadError, Loaded, World};
-pub use crate::engine::{Engine, EngineOptions};
+pub use crate::engine::{CacheDir, Engine, EngineOptions};
 pub use crate::error::Error;
 pub use crate::event::{Decision, Event, Events, Outcome, Record, RequestId, Stream, Verdict};
 

@@ -1,6 +1,6 @@
 //! `runner check`: everything that would stop a start, and everything that is granted and never used.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use runner_host::{App, Event, Events};
 use runner_manifest::{Diagnostic, Error, Manifest};
@@ -13,6 +13,7 @@ use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
 use crate::load::{self, Reader};
 use crate::print::Print;
+use crate::telemetry::escaped;
 use crate::up;
 
 /// What was found; `App` only when nothing is wrong.
@@ -31,7 +32,7 @@ pub(crate) fn run(
 ) -> Result<Exit, Failure> {
     let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
     let report = match Manifest::load(reader.path(), reader.variables()) {
-        Ok(manifest) => load(manifest, args, environment)?,
+        Ok(manifest) => load(manifest, args, environment, print)?,
         Err(Error { diagnostics }) => Report {
             exit: Exit::Usage,
             app: None,
@@ -45,14 +46,24 @@ pub(crate) fn run(
     Ok(report.exit)
 }
 
-fn load(manifest: Manifest, args: &Check, environment: &Environment) -> Result<Report, Failure> {
+fn load(
+    manifest: Manifest,
+    args: &Check,
+    environment: &Environment,
+    print: &Print,
+) -> Result<Report, Failure> {
     let engine = load::engine(load::cache_dir(&args.cache, environment))?;
     // Nothing is called, so the door opens on nothing: no name server is asked.
     let options = Options {
         dns: vec![([127, 0, 0, 1], 53).into()],
         ..Options::default()
     };
-    let events: Events = Arc::new(|_: Event<'_>| {});
+    let (tell, told) = mpsc::channel();
+    let events: Events = Arc::new(move |event: Event<'_>| {
+        if let Event::Cache { message, .. } = event {
+            let _ = tell.send(format!("warning: {}", escaped(message)));
+        }
+    });
     let mut diagnostics = manifest.warnings.clone();
     let failed = manifest.failed_expectations();
     let runtime = up::runtime()?;
@@ -66,6 +77,7 @@ fn load(manifest: Manifest, args: &Check, environment: &Environment) -> Result<R
         };
         Ok(App::load(&engine, manifest, 0, services).await)
     })?;
+    told.try_iter().for_each(|warning| print.talk(&warning));
     Ok(match loaded {
         Ok(app) => {
             diagnostics.extend(

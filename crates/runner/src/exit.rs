@@ -49,8 +49,8 @@ Exit codes
     0    done, also after a drain
     1    the app or the check failed: bad wasm, a missing import, a denied destination
     2    the command line or the manifest is wrong
-    3    the environment said no: a port that is taken, a cache directory that cannot
-         be written, a certificate file that cannot be read
+    3    the environment said no: a port that is taken, a `--cache-dir` that is not
+         private, a certificate file that cannot be read
   130    a second Ctrl-C cut the drain short
   143    a second SIGTERM cut the drain short";
 

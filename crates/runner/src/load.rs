@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use runner_host::{App, Engine, EngineOptions, Events, Services};
+use runner_host::{App, CacheDir, Engine, EngineOptions, Error, Events, Services};
 use runner_manifest::{Manifest, Source, Variables};
 use runner_outbound::{Options, Outbound};
 use runner_trigger_http::refuse;
@@ -71,13 +71,13 @@ pub(crate) fn files(manifest: &Manifest) -> Vec<PathBuf> {
 }
 
 /// The directory for compiled code, if there is to be one.
-pub(crate) fn cache_dir(args: &CacheArgs, environment: &Environment) -> Option<PathBuf> {
-    if args.disable_cache {
-        return None;
+pub(crate) fn cache_dir(args: &CacheArgs, environment: &Environment) -> CacheDir {
+    match (&args.cache_dir, &environment.cache_dir) {
+        _ if args.disable_cache => CacheDir::None,
+        (Some(chosen), _) => CacheDir::Chosen(chosen.clone()),
+        (None, Some(usual)) => CacheDir::Usual(usual.clone()),
+        (None, None) => CacheDir::None,
     }
-    args.cache_dir
-        .clone()
-        .or_else(|| environment.cache_dir.clone())
 }
 
 /// What to say when there is nowhere to keep compiled code, though nobody asked for that.
@@ -92,8 +92,11 @@ pub(crate) fn no_cache_warning(args: &CacheArgs, environment: &Environment) -> O
 }
 
 /// Makes the engine.
-pub(crate) fn engine(cache_dir: Option<PathBuf>) -> Result<Engine, Failure> {
-    Engine::new(EngineOptions { cache_dir }).map_err(|error| Failure::of(Exit::Environment, &error))
+pub(crate) fn engine(cache: CacheDir) -> Result<Engine, Failure> {
+    Engine::new(EngineOptions { cache }).map_err(|error| match &error {
+        Error::Cache(cache) => Failure::new(Exit::Environment, &error, cache.help()),
+        _ => Failure::of(Exit::Environment, &error),
+    })
 }
 
 /// Makes the door out.

@@ -132,7 +132,9 @@ impl Telemetry {
             Event::Request(_) if self.detail == Detail::All => self.print(event, Speaker::Us),
             // For the audit log, which is elsewhere.
             Event::Line { .. } | Event::Request(_) | Event::Decision(_) => {}
-            Event::Denied { .. } | Event::Failed { .. } => self.print(event, Speaker::Us),
+            Event::Denied { .. } | Event::Failed { .. } | Event::Cache { .. } => {
+                self.print(event, Speaker::Us)
+            }
         }
     }
 

@@ -29,7 +29,8 @@ pub fn refuse(error: &Error) -> Response<Body> {
         | Error::NoResponse
         | Error::Trap(_)
         | Error::Instantiate(_)
-        | Error::Engine(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        | Error::Engine(_)
+        | Error::Cache(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let mut response = plain(status);
     if status == StatusCode::SERVICE_UNAVAILABLE {

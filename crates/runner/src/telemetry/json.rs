@@ -1,7 +1,7 @@
 //! Events as programs read them: one JSON object a line, each with its `event` and its `time`.
 
 use runner_host::{Decision, Event, Outcome, Record, Stream, Verdict};
-use runner_manifest::{AllowedHost, Diagnostic, Level, Mark, Place};
+use runner_manifest::{AllowedHost, ComponentId, Diagnostic, Level, Mark, Place};
 use runner_outbound::Denied;
 use serde_json::{Map, Value, json};
 
@@ -54,6 +54,11 @@ pub(crate) fn event(event: &Event<'_>) -> String {
             "compiling",
             object(json!({ "component": component.as_str() })),
         ),
+        Event::Cache { component, message } => {
+            let component = component.map(ComponentId::as_str);
+            let fields = json!({ "component": component, "message": cut(message) });
+            line("warning", object(fields))
+        }
         Event::Decision(decision) => line("decision", object(decided(decision))),
         Event::Request(record) => line("request", object(access(record))),
     }

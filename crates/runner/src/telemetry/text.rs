@@ -74,6 +74,7 @@ pub(super) fn event(event: &Event<'_>) -> String {
             ))
         }
         Event::Loading { component } => format!("compiling {component}"),
+        Event::Cache { message, .. } => headed(&format!("warning: {}", escape::line(message))),
         Event::Decision(decision) => decided(decision),
         Event::Request(record) => access(record),
     }
