@@ -24,10 +24,11 @@ pub async fn run(dir: &Path, args: &[&str]) -> Finished {
     run_with(dir, args, &[]).await
 }
 
-/// The same, with these variables in its environment.
+/// The same, with these variables in its environment; one that is empty is not there.
 pub async fn run_with(dir: &Path, args: &[&str], environment: &[(&str, &str)]) -> Finished {
-    let output = command(dir, args, Trace::next().as_ref())
-        .envs(environment.iter().copied())
+    let mut command = command(dir, args, Trace::next().as_ref());
+    set(&mut command, environment);
+    let output = command
         .stdin(Stdio::null())
         .output()
         .await
@@ -55,6 +56,17 @@ pub(crate) fn command(dir: &Path, args: &[&str], trace: Option<&Trace>) -> Comma
     command
 }
 
+/// Sets these variables; one that is empty is taken away.
+pub(crate) fn set(command: &mut Command, environment: &[(&str, &str)]) {
+    for (name, value) in environment {
+        if value.is_empty() {
+            command.env_remove(name);
+        } else {
+            command.env(name, value);
+        }
+    }
+}
+
 /// Cargo says where it is, to tests it runs.
 fn binary() -> PathBuf {
     std::env::var_os("CARGO_BIN_EXE_runner-under-test")
@@ -62,9 +74,8 @@ fn binary() -> PathBuf {
         .into()
 }
 
+/// Not in the target folder: who builds there need not be who owns the folders above.
 fn cache() -> PathBuf {
-    binary()
-        .parent()
-        .expect("in a folder")
-        .join("runner-tests-cache")
+    let us = rustix::process::geteuid().as_raw();
+    std::env::temp_dir().join(format!("runner-tests-cache-{us}"))
 }

@@ -71,7 +71,7 @@ impl Server {
         if trace.is_some() {
             command.env("RUNNER_LOG", "warn,runner::dial=debug");
         }
-        command.envs(environment.iter().copied());
+        process::set(&mut command, environment);
         let (mut child, log) = spawn(command, trace);
         let started = log
             .wait_for(START, |line| line["event"] == "listening")

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use compiler::Compiler;
+pub use lock::digest;
 use lock::{Entry, Lock};
 
 /// Where the hashes lie.
@@ -220,7 +221,7 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
 fn entry(root: &Path, guest: &Guest, wasm: &[u8]) -> Result<Entry> {
     Ok(Entry {
         sources: lock::digest_of_files(root, &guest.sources())?,
-        wasm: lock::digest(wasm),
+        wasm: digest(wasm),
         bytes: wasm.len(),
     })
 }

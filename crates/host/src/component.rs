@@ -545,4 +545,100 @@ mod tests {
             assert_eq!(*app_dir(Path::new(manifest)), *dir, "{manifest}");
         }
     }
+
+    /// The smallest component.
+    const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    /// A component in a file, and an engine with a cache.
+    struct Story {
+        root: tempfile::TempDir,
+        engine: Engine,
+        artifact: Artifact,
+        manifest: Manifest,
+    }
+
+    impl Story {
+        fn new() -> Story {
+            let root = tempfile::tempdir().unwrap();
+            let (cache, file) = (root.path().join("cache"), root.path().join("empty.wasm"));
+            std::fs::write(&file, EMPTY).unwrap();
+            let text = "spin_manifest_version = 2\n[application]\nname = \"story\"\n\
+                        [[trigger.http]]\nroute = \"/\"\ncomponent = \"empty\"\n\
+                        [component.empty]\nsource = \"empty.wasm\"\n";
+            let cache = crate::CacheDir::Chosen(cache);
+            Story {
+                engine: Engine::new(crate::EngineOptions { cache }).unwrap(),
+                artifact: Artifact::read(&file).unwrap(),
+                manifest: Manifest::parse(
+                    text,
+                    &root.path().join("spin-like.toml"),
+                    &runner_manifest::Variables::default(),
+                )
+                .unwrap(),
+                root,
+            }
+        }
+
+        /// Whether its code came from the cache, and what was told of the cache.
+        fn compile(&self) -> (bool, Vec<String>) {
+            let told = Arc::<std::sync::Mutex<Vec<String>>>::default();
+            let telling = told.clone();
+            let events: Events = Arc::new(move |event| {
+                if let Event::Cache { component, message } = event {
+                    let component = component.map(ComponentId::as_str).unwrap_or_default();
+                    telling
+                        .lock()
+                        .unwrap()
+                        .push(format!("{component}: {message}"));
+                }
+            });
+            let loader = Loader {
+                engine: &self.engine,
+                linker: &linker(&self.engine),
+                wanted: self.manifest.components.values().next().unwrap(),
+                app: self.root.path(),
+                generation: 1,
+            };
+            let (_, cached) = loader.compile(&self.artifact, &events).unwrap();
+            let told = told.lock().unwrap().clone();
+            (cached, told)
+        }
+    }
+
+    #[test]
+    fn code_of_another_wasmtime_or_with_other_settings_is_compiled_anew_and_replaced() {
+        let mut version = crate::engine::config();
+        let custom = wasmtime::ModuleVersionStrategy::Custom("47.0.0".into());
+        version.module_version(custom).unwrap();
+        let mut settings = crate::engine::config();
+        settings.epoch_interruption(false);
+        for (config, what) in [
+            (
+                version,
+                "Module was compiled with incompatible version '47.0.0'",
+            ),
+            (
+                settings,
+                "Module was compiled without epoch interruption but it is enabled for the host",
+            ),
+        ] {
+            let story = Story::new();
+            assert_eq!(story.compile(), (false, vec![]));
+            assert_eq!(story.compile(), (true, vec![]));
+            let other = wasmtime::Engine::new(&config).unwrap();
+            let code = Component::from_binary(&other, EMPTY).unwrap().serialize();
+            let ours = Cache::name(&story.artifact.origin, story.engine.wasmtime());
+            assert_ne!(Cache::name(&story.artifact.origin, &other), ours);
+            let cache = story.engine.cache().unwrap();
+            cache.put(&ours, &code.unwrap()).unwrap();
+
+            let told = format!(
+                "empty: the compiled code of `empty` in the cache does not fit this engine: {what}; \
+                 it is compiled anew ({})",
+                cache.path(&ours).display()
+            );
+            assert_eq!(story.compile(), (false, vec![told]));
+            assert_eq!(story.compile(), (true, vec![]));
+        }
+    }
 }

@@ -98,7 +98,8 @@ fn open_cache(dir: CacheDir) -> Result<(Option<Cache>, Option<String>), CacheErr
     }
 }
 
-fn config() -> Config {
+/// The settings that everything is compiled and run with.
+pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool()))

@@ -116,7 +116,7 @@ impl fmt::Display for Lock {
 }
 
 /// SHA-256, in hexadecimal.
-pub(super) fn digest(bytes: &[u8]) -> String {
+pub fn digest(bytes: &[u8]) -> String {
     hexadecimal(digest::digest(&SHA256, bytes).as_ref())
 }
 
