@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST};
@@ -18,6 +18,7 @@ use crate::denials::Denials;
 use crate::event::{Event, Events, Outcome, Record, RequestId};
 use crate::handler::{Call, Handler};
 use crate::identity::{self, Seen};
+use crate::usage::Used;
 use crate::{BoxError, Client, Engine, Error, LoadError, caps};
 
 /// Answered `200 OK` unless the app routes it, for whoever watches over the process.
@@ -44,6 +45,8 @@ pub struct App {
     loaded: BTreeMap<ComponentId, Loaded>,
     services: Services,
     denials: Denials,
+    generation: u64,
+    since: SystemTime,
 }
 
 /// Where a call inside the app goes.
@@ -87,6 +90,8 @@ impl App {
             loaded,
             services,
             denials: Denials::default(),
+            generation,
+            since: SystemTime::now(),
         })
     }
 
@@ -110,6 +115,21 @@ impl App {
         self.handlers
             .get(id)
             .map_or(0, |handler| handler.denials.load(Ordering::Relaxed))
+    }
+
+    /// What a component has used of its grants since this app was loaded.
+    pub fn used(&self, id: &ComponentId) -> Option<Used> {
+        self.handlers.get(id).map(Handler::used)
+    }
+
+    /// Which load of the app this is.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// When it was loaded.
+    pub fn since(&self) -> SystemTime {
+        self.since
     }
 
     /// Answers a request that came over a connection. What cannot be answered is refused as [`Services::refuse`] has

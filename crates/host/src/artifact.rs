@@ -26,6 +26,17 @@ pub(crate) struct Artifact {
     pub(crate) size: u64,
     /// Who made it, from its metadata: `wit-component 0.254.2, rustc 1.95.0`.
     pub(crate) producers: Option<String>,
+    /// What the file was.
+    pub(crate) form: Form,
+}
+
+/// What kind of file a component came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A component.
+    Component,
+    /// A core module that says of which component it is the core.
+    CoreModule,
 }
 
 /// Why a file is not a component that can be run.
@@ -124,11 +135,14 @@ impl Artifact {
         let digest = sha256(&bytes);
         let size = bytes.len() as u64;
         check_shape(&bytes)?;
-        let is_component = Parser::is_component(&bytes);
+        let form = match Parser::is_core_wasm(&bytes) {
+            true => Form::CoreModule,
+            false => Form::Component,
+        };
         let component = into_component(bytes)?;
-        let origin = match is_component {
-            true => digest.clone(),
-            false => sha256(&component),
+        let origin = match form {
+            Form::Component => digest.clone(),
+            Form::CoreModule => sha256(&component),
         };
         let producers = producers(&component);
         Ok(Artifact {
@@ -137,6 +151,7 @@ impl Artifact {
             origin,
             size,
             producers,
+            form,
         })
     }
 

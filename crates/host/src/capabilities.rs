@@ -2,8 +2,8 @@
 
 use wasmtime::component::Linker;
 
-use crate::client;
 use crate::state::State;
+use crate::{client, observed};
 
 /// A package that components may import from, with the interfaces of it that are linked.
 pub(crate) struct Provided {
@@ -135,6 +135,7 @@ pub(crate) const PROVIDED: &[Provided] = &[
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi::p3::add_to_linker(linker)?;
+    observed::add_to_linker(linker)?;
     client::add_to_linker(linker)?;
     runner_variables::add_to_linker(linker, |state| state.variables.view())?;
     Ok(())

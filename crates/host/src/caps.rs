@@ -82,3 +82,9 @@ pub const TYPE_SECTION: usize = 256 * 1024;
 
 /// Stack of a thread that reads components: address space, for the recursion that [`TYPE_SECTION`] leaves possible.
 pub const LOADER_STACK: usize = 1 << 30;
+
+/// Imports, exports, memories or tables that are told of one component. Toolchains make some tens of each.
+pub const LISTED: usize = 1000;
+
+/// Bytes that are told of an import's or export's name.
+pub const NAME: usize = 256;

@@ -21,6 +21,7 @@ use crate::files::Files;
 use crate::handler::Handler;
 use crate::imports;
 use crate::state::State;
+use crate::usage::Usage;
 use crate::{Engine, capabilities, caps};
 
 /// What a message shows of a build command, or of a folder.
@@ -396,6 +397,7 @@ impl Loader<'_> {
             outbound_per_instance: outbound.unwrap_or(caps::OUTBOUND_PER_INSTANCE),
             outbound: Arc::new(Semaphore::new(caps::OUTBOUND_PER_COMPONENT)),
             denials: AtomicU64::new(0),
+            usage: Arc::new(Usage::of(&wanted.allow)),
         }
     }
 
@@ -464,7 +466,8 @@ fn one_line(text: &str) -> String {
     line
 }
 
-fn world_of(export: &str) -> Option<World> {
+/// The version of `wasi:http` that an export of this name serves.
+pub(crate) fn world_of(export: &str) -> Option<World> {
     match export.split_once('@')? {
         ("wasi:http/incoming-handler", version) if version.starts_with("0.2.") => {
             Some(World::Http02)

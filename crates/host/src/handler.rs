@@ -23,6 +23,7 @@ use crate::guest::{self, Answer, Reply};
 use crate::log::LogStream;
 use crate::outgoing::Outgoing;
 use crate::state::State;
+use crate::usage::{Usage, Used};
 use crate::{Error, caps};
 
 /// A pre-instantiated component with everything it was granted.
@@ -40,6 +41,7 @@ pub(crate) struct Handler {
     pub(crate) outbound_per_instance: usize,
     pub(crate) outbound: Arc<Semaphore>,
     pub(crate) denials: AtomicU64,
+    pub(crate) usage: Arc<Usage>,
 }
 
 /// One request, as a handler needs to know it.
@@ -58,6 +60,7 @@ impl Handler {
         call: Call,
         request: Request<WasiBody>,
     ) -> Result<Response<Body>, Error> {
+        self.usage.request();
         let (reply, mut answer) = Reply::new();
         let store = guest::store(
             &self.engine,
@@ -86,11 +89,13 @@ impl Handler {
             of_instance: Arc::new(Semaphore::new(self.outbound_per_instance)),
             of_component: self.outbound.clone(),
             denials: call.denials,
+            usage: self.usage.clone(),
         };
         Ok(State::new(
             wasi,
             outgoing,
             self.variables.clone(),
+            self.usage.clone(),
             self.memory,
         ))
     }
@@ -111,6 +116,12 @@ impl Handler {
                 .map_err(|e| Error::Instantiate(format!("the files at `{guest}`: {e:#}")))?;
         }
         Ok(wasi.build())
+    }
+
+    /// What it has used since it was loaded.
+    pub(crate) fn used(&self) -> Used {
+        let denied = self.denials.load(Ordering::Relaxed);
+        self.usage.used(&self.grants.allow, denied, &self.variables)
     }
 
     pub(crate) fn count_denial(&self) {

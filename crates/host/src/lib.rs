@@ -22,19 +22,25 @@ mod handler;
 mod identity;
 mod imports;
 mod inside;
+mod inspection;
 mod log;
+mod observed;
 mod outgoing;
 mod state;
+mod usage;
 
 use std::net::SocketAddr;
 
 pub use crate::app::{App, Services};
+pub use crate::artifact::Form;
 pub use crate::body::Body;
 pub use crate::cache::CacheError;
 pub use crate::component::{LoadError, Loaded, World};
 pub use crate::engine::{CacheDir, Engine, EngineOptions};
 pub use crate::error::Error;
 pub use crate::event::{Decision, Event, Events, Outcome, Record, RequestId, Stream, Verdict};
+pub use crate::inspection::{Extent, Inspection, List, Name, Unreadable};
+pub use crate::usage::{RuleUse, Used};
 
 /// Any error, where only its text matters.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

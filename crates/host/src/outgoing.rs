@@ -18,6 +18,7 @@ use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpH
 
 use crate::app::{App, Target};
 use crate::event::{Decision, Event, RequestId, Verdict};
+use crate::usage::Usage;
 use crate::{BoxError, inside};
 
 type Io = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
@@ -34,6 +35,7 @@ pub(crate) struct Outgoing {
     pub(crate) of_instance: Arc<Semaphore>,
     pub(crate) of_component: Arc<Semaphore>,
     pub(crate) denials: Arc<AtomicU64>,
+    pub(crate) usage: Arc<Usage>,
 }
 
 impl Outgoing {
@@ -54,6 +56,7 @@ impl Outgoing {
         match runner_outbound::permit(&self.grants, &call) {
             Ok(permitted) => {
                 let rule = permitted.rule();
+                self.usage.allowed(permitted.rule_at());
                 self.teller().tell(&asked, Verdict::Allow { to: &to, rule });
                 Ok(permitted)
             }

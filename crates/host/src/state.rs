@@ -1,11 +1,14 @@
 //! What one instance has: a field for each capability, and nothing that its component was not granted.
 
+use std::sync::Arc;
+
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::caps;
 use crate::outgoing::Outgoing;
+use crate::usage::Usage;
 
 /// The `T` of an instance's `Store<T>`.
 pub(crate) struct State {
@@ -14,6 +17,7 @@ pub(crate) struct State {
     pub(crate) http: WasiHttpCtx,
     pub(crate) outgoing: Outgoing,
     pub(crate) variables: runner_variables::Session,
+    pub(crate) usage: Arc<Usage>,
     pub(crate) memory: Memory,
 }
 
@@ -22,6 +26,7 @@ impl State {
         wasi: WasiCtx,
         outgoing: Outgoing,
         variables: runner_variables::Session,
+        usage: Arc<Usage>,
         memory: u64,
     ) -> State {
         let mut table = ResourceTable::new();
@@ -34,6 +39,7 @@ impl State {
             http,
             outgoing,
             variables,
+            usage,
             memory: Memory { left: memory },
         }
     }

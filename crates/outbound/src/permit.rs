@@ -83,6 +83,14 @@ impl Permitted {
             Permitted::Remote(permit) => permit.rule(),
         }
     }
+
+    /// The place of that rule in the component's list.
+    pub fn rule_at(&self) -> usize {
+        match self {
+            Permitted::Own(rule) | Permitted::Component(_, rule) => rule.at,
+            Permitted::Remote(permit) => permit.rule_at(),
+        }
+    }
 }
 
 impl Rule {

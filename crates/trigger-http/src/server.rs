@@ -98,6 +98,11 @@ impl Handle {
         self.app.store(app);
     }
 
+    /// The app that answers now.
+    pub fn app(&self) -> Arc<App> {
+        self.app.load_full()
+    }
+
     /// How many requests have not been answered to the end.
     pub fn in_flight(&self) -> usize {
         self.requests.count()

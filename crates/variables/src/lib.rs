@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use runner_manifest::Value;
 use wasmtime::component::{HasData, Linker};
@@ -20,18 +21,50 @@ use bindings::wasi::config::store as config;
 /// What one component was granted. Cheap to clone: every instance has one.
 #[derive(Clone, Default)]
 pub struct Session {
-    values: Arc<BTreeMap<String, Value>>,
+    values: Arc<BTreeMap<String, Counted>>,
+}
+
+/// A value, and how often it was read by any instance.
+struct Counted {
+    value: Value,
+    reads: AtomicU64,
 }
 
 impl FromIterator<(String, Value)> for Session {
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(values: I) -> Session {
         Session {
-            values: Arc::new(values.into_iter().collect()),
+            values: Arc::new(
+                values
+                    .into_iter()
+                    .map(|(name, value)| (name, Counted::new(value)))
+                    .collect(),
+            ),
         }
     }
 }
 
+impl Counted {
+    fn new(value: Value) -> Counted {
+        Counted {
+            value,
+            reads: AtomicU64::new(0),
+        }
+    }
+
+    fn read(&self) -> String {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.value.expose().to_owned()
+    }
+}
+
 impl Session {
+    /// How often each was read, by its name. A component that asks for all of them has read each.
+    pub fn reads(&self) -> impl Iterator<Item = (String, u64)> {
+        self.values
+            .iter()
+            .map(|(name, counted)| (name.clone(), counted.reads.load(Ordering::Relaxed)))
+    }
+
     /// The interfaces over these values.
     pub fn view(&mut self) -> View<'_> {
         View {
@@ -42,12 +75,12 @@ impl Session {
 
 /// Implements the interfaces for one instance.
 pub struct View<'a> {
-    values: &'a BTreeMap<String, Value>,
+    values: &'a BTreeMap<String, Counted>,
 }
 
 impl View<'_> {
     fn find(&self, name: &str) -> Option<String> {
-        self.values.get(name).map(|value| value.expose().to_owned())
+        self.values.get(name).map(Counted::read)
     }
 }
 
@@ -108,7 +141,7 @@ impl config::Host for View<'_> {
         Ok(self
             .values
             .iter()
-            .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+            .map(|(name, counted)| (name.clone(), counted.read()))
             .collect())
     }
 }
@@ -116,6 +149,21 @@ impl config::Host for View<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_read_of_a_variable_is_counted_and_what_is_not_there_is_not() {
+        let mut session: Session = [("a", "1"), ("b", "2")]
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .into_iter()
+            .collect();
+        let mut other = session.clone();
+        let _ = spin_2::Host::get(&mut session.view(), "a".into());
+        let _ = spin_3::Host::get(&mut other.view(), "a".into());
+        let _ = config::Host::get(&mut session.view(), "none".into());
+        let _ = config::Host::get_all(&mut session.view());
+        let reads: Vec<_> = session.reads().collect();
+        assert_eq!(reads, [("a".to_owned(), 3), ("b".to_owned(), 1)]);
+    }
 
     fn names(name: &str, expected: bool) {
         assert_eq!(is_name(name), expected, "{name:?}");

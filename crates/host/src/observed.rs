@@ -1,0 +1,94 @@
+//! WASI's functions by which a component asks for its environment and opens its files, counted.
+//!
+//! Each is the one that WASI's own package linked, with one addition in front of it.
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Accessor, Linker, Resource};
+use wasmtime_wasi::cli::WasiCliView;
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::p2::bindings::cli::environment as environment_02;
+use wasmtime_wasi::p2::bindings::filesystem::types::{self as types_02, HostDescriptor};
+use wasmtime_wasi::p3::bindings::cli::environment as environment_03;
+use wasmtime_wasi::p3::bindings::filesystem::types::{self as types_03, HostDescriptorWithStore};
+
+use crate::state::State;
+
+type Environment = (Vec<(String, String)>,);
+type Open02 = (
+    Resource<Descriptor>,
+    types_02::PathFlags,
+    String,
+    types_02::OpenFlags,
+    types_02::DescriptorFlags,
+);
+type Opened02 = (Result<Resource<Descriptor>, types_02::ErrorCode>,);
+type Open03 = (
+    Resource<Descriptor>,
+    types_03::PathFlags,
+    String,
+    types_03::OpenFlags,
+    types_03::DescriptorFlags,
+);
+type Opened03 = (Result<Resource<Descriptor>, types_03::ErrorCode>,);
+
+/// In place of those that WASI's package linked.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    const GET: &str = "get-environment";
+    const OPEN: &str = "[method]descriptor.open-at";
+    linker.allow_shadowing(true);
+    linker
+        .instance("wasi:cli/environment@0.2.12")?
+        .func_wrap(GET, |store, ()| environment_of_02(store))?;
+    linker
+        .instance("wasi:cli/environment@0.3.0")?
+        .func_wrap(GET, |store, ()| environment_of_03(store))?;
+    linker
+        .instance("wasi:filesystem/types@0.2.12")?
+        .func_wrap_async(OPEN, |store, open| Box::new(open_02(store, open)))?;
+    linker
+        .instance("wasi:filesystem/types@0.3.0")?
+        .func_wrap_concurrent(OPEN, |store, open| Box::pin(open_03(store, open)))?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn environment_of_02(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<Environment> {
+    store.data().usage.environment();
+    Ok((environment_02::Host::get_environment(
+        &mut store.data_mut().cli(),
+    )?,))
+}
+
+fn environment_of_03(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<Environment> {
+    store.data().usage.environment();
+    Ok((environment_03::Host::get_environment(
+        &mut store.data_mut().cli(),
+    )?,))
+}
+
+async fn open_02(
+    mut store: StoreContextMut<'_, State>,
+    (at, path_flags, path, open_flags, flags): Open02,
+) -> wasmtime::Result<Opened02> {
+    store.data().usage.opened();
+    let mut files = store.data_mut().filesystem();
+    match HostDescriptor::open_at(&mut files, at, path_flags, path, open_flags, flags).await {
+        Ok(opened) => Ok((Ok(opened),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+async fn open_03(
+    store: &Accessor<State>,
+    (at, path_flags, path, open_flags, flags): Open03,
+) -> wasmtime::Result<Opened03> {
+    store.with(|mut access| access.data_mut().usage.opened());
+    let files = store.with_getter::<WasiFilesystem>(State::filesystem);
+    let opened = <WasiFilesystem as HostDescriptorWithStore<State>>::open_at(
+        &files, at, path_flags, path, open_flags, flags,
+    );
+    match opened.await {
+        Ok(opened) => Ok((Ok(opened),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
