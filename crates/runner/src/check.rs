@@ -123,7 +123,10 @@ impl Report {
                 (app.components().len(), app.manifest().routes.routes().len());
             let warnings = self.diagnostics.len();
             print.data(&format!(
-                "ok: {components} components, {routes} routes, {warnings} warnings"
+                "ok: {}, {}, {}",
+                count(components, "component"),
+                count(routes, "route"),
+                count(warnings, "warning"),
             ));
         }
     }
@@ -146,5 +149,25 @@ impl Report {
             "components": components.collect::<Vec<_>>(),
             "diagnostics": diagnostics.collect::<Vec<_>>(),
         })
+    }
+}
+
+/// `1 route`, `2 routes`.
+fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_is_singular() {
+        for (number, text) in [(0, "0 routes"), (1, "1 route"), (2, "2 routes")] {
+            assert_eq!(count(number, "route"), text);
+        }
     }
 }
