@@ -32,7 +32,7 @@ impl Trace {
         args.windows(2)
             .filter(|pair| pair[0] == "--dns")
             .for_each(|pair| self.announce(pair[1]));
-        let calls = "trace=connect,sendto,sendmsg,sendmmsg";
+        let calls = "trace=connect,bind,sendto,sendmsg,sendmmsg";
         let words = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", calls, "-o"];
         let file = self.stem.with_extension("trace").into_os_string();
         words.iter().map(OsString::from).chain([file]).collect()

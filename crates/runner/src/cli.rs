@@ -37,6 +37,9 @@ pub(crate) enum Command {
     /// Add one rule to a component's `allowed_outbound_hosts`, and print the change
     #[command(after_help = ALLOW_EXAMPLES)]
     Allow(Allow),
+    /// Say what a component is, what it is granted, and what of that it has used
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(Inspect),
     /// What the exit codes mean
     #[command(hide = true, long_about = exit::TABLE, help_template = "{about}\n")]
     ExitCodes,
@@ -140,6 +143,26 @@ pub(crate) struct Allow {
     pub(crate) methods: Vec<String>,
     #[command(flatten)]
     pub(crate) app: AppArgs,
+}
+
+/// `runner inspect`.
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// A component of the manifest, or a `.wasm` file (a name without a dot needs `./`)
+    #[arg(value_name = "COMPONENT|FILE")]
+    pub(crate) what: String,
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// The compile cache of the server that is asked, where it was given one [default: as `up` has it]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "RUNNER_CACHE_DIR",
+        hide_env_values = true
+    )]
+    pub(crate) cache_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 /// Which app, and what it is given.
@@ -333,6 +356,12 @@ Examples:
   runner allow cart 'https://*.example.com'
   runner allow cart https://api.example.com/v1/ --method GET --method HEAD
   runner allow cart http://10.0.0.0/8:8080";
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  runner inspect cart                        a component of the app in this folder
+  runner inspect target/cart.wasm            a file, without a manifest
+  runner inspect cart --format json";
 
 /// `name=value`; the value may hold anything, also `=`.
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -13,6 +13,8 @@ use crate::exit::{Exit, Failure};
 pub(crate) struct Environment {
     /// Where the compile cache lives when no flag says so; `None` without a home.
     pub(crate) cache_dir: Option<PathBuf>,
+    /// Where a user's processes keep their sockets, `XDG_RUNTIME_DIR`.
+    pub(crate) runtime_dir: Option<PathBuf>,
     /// The filter of runner's own log, `RUNNER_LOG`.
     pub(crate) log: Option<String>,
     variables: BTreeMap<String, String>,
@@ -40,6 +42,7 @@ impl Environment {
                 match name {
                     "RUNNER_LOG" => environment.log = Some(text(name, value)?),
                     "HOME" => home = absolute(value),
+                    "XDG_RUNTIME_DIR" => environment.runtime_dir = absolute(value),
                     "XDG_CACHE_HOME" => xdg = absolute(value),
                     _ => {}
                 }

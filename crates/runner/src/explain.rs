@@ -140,7 +140,8 @@ fn allowed(component: &ComponentId, to: &str, rule: &AllowedHost, goes: &Goes) -
     text
 }
 
-fn at(place: &Place) -> String {
+/// A place as terminals make it clickable.
+pub(crate) fn at(place: &Place) -> String {
     format!(
         "{}:{}:{}",
         place.path().display(),

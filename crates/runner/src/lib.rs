@@ -14,10 +14,12 @@ mod allow;
 mod banner;
 mod check;
 mod cli;
+mod control;
 mod environment;
 mod exit;
 mod explain;
 mod find;
+mod inspect;
 mod load;
 mod print;
 mod reload;
@@ -67,6 +69,7 @@ fn dispatch(cli: &Cli, print: &Print) -> Result<Exit, Failure> {
         Command::Check(args) => check::run(args, &cli.global, &environment, print),
         Command::Explain(args) => explain::run(args, &cli.global, &environment, print),
         Command::Allow(args) => allow::run(args, &cli.global, &environment, print),
+        Command::Inspect(args) => inspect::run(args, &cli.global, &environment, print),
         Command::ExitCodes => {
             print.data(exit::TABLE);
             Ok(Exit::Done)

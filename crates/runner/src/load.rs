@@ -80,6 +80,17 @@ pub(crate) fn cache_dir(args: &CacheArgs, environment: &Environment) -> CacheDir
     }
 }
 
+/// Where control sockets are, the best place first.
+pub(crate) fn control_folders(cache_dir: Option<&Path>, environment: &Environment) -> Vec<PathBuf> {
+    let runtime = environment.runtime_dir.as_deref();
+    let cache = cache_dir.or(environment.cache_dir.as_deref());
+    let folders = [
+        runtime.map(|dir| dir.join("runner")),
+        cache.map(|dir| dir.join("run")),
+    ];
+    folders.into_iter().flatten().collect()
+}
+
 /// What to say when there is nowhere to keep compiled code, though nobody asked for that.
 pub(crate) fn no_cache_warning(args: &CacheArgs, environment: &Environment) -> Option<Notice> {
     let wanted = !args.disable_cache && args.cache_dir.is_none() && environment.cache_dir.is_none();

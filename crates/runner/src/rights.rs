@@ -48,6 +48,18 @@ impl Rights {
         parts.join("  ")
     }
 
+    /// A line for each right: `net  http://a`; one for each kind of which there is none.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let lines = |(kind, granted): (&str, &BTreeSet<String>)| match granted.is_empty() {
+            true => vec![format!("{kind:<4} none")],
+            false => granted
+                .iter()
+                .map(|right| format!("{kind:<4} {right}"))
+                .collect(),
+        };
+        self.kinds().into_iter().flat_map(lines).collect()
+    }
+
     /// The same for programs.
     pub(crate) fn json(&self) -> Value {
         json!({ "net": self.net, "fs": self.fs, "env": self.env, "var": self.var })

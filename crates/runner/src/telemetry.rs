@@ -20,10 +20,11 @@ use runner_manifest::ComponentId;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
-pub(crate) use self::escape::line as escaped;
+pub(crate) use self::escape::{cut, line as escaped};
 pub(crate) use self::json::{denial, diagnostic, short_safe};
 pub(crate) use self::notice::Notice;
-pub(crate) use self::text::{headed, took};
+pub(crate) use self::text::{bytes, headed, took};
+pub(crate) use self::time::of as rfc3339;
 
 use self::log::Log;
 pub(crate) use self::queue::{Queue, Speaker};

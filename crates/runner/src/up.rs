@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use crate::account::Account;
 use crate::banner;
 use crate::cli::{Global, ListenArgs, Up};
+use crate::control::Control;
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
 use crate::load::{self, Loader, Reader};
@@ -61,6 +62,7 @@ fn serve(
             reader,
             loader,
             telemetry,
+            environment,
         }
         .run()
         .await
@@ -85,6 +87,7 @@ struct Service<'a> {
     reader: Reader,
     loader: Loader,
     telemetry: &'a Telemetry,
+    environment: &'a Environment,
 }
 
 impl Service<'_> {
@@ -101,8 +104,11 @@ impl Service<'_> {
             exit = signals.stop() => return Ok(exit),
         };
         let running = Snapshot::of(&app);
-        let server = self.bind(app).await?;
+        let (server, listening) = self.bind(app).await?;
         let handle = server.handle();
+        let control = self.control(&handle).await;
+        // The port and the control socket are open when the line is read.
+        self.telemetry.say(&listening);
         let reloads = Reloads {
             reader: self.reader.clone(),
             loader: self.loader.clone(),
@@ -116,6 +122,9 @@ impl Service<'_> {
         let exit = self
             .attend(tokio::spawn(server.serve()), &handle, &mut signals, &wish)
             .await;
+        if let Some(control) = control {
+            control.close().await;
+        }
         reloading.abort();
         // The app goes with it, and with the app the copies of its files.
         let _ = reloading.await;
@@ -138,8 +147,15 @@ impl Service<'_> {
             .await
     }
 
-    /// Listens, and says so: the port is open when the line is read.
-    async fn bind(&self, app: Arc<App>) -> Result<Server, Failure> {
+    /// Opens the socket on which `runner inspect` asks.
+    async fn control(&self, handle: &Handle) -> Option<Control> {
+        let cache_dir = self.args.cache.cache_dir.as_deref();
+        let folders = load::control_folders(cache_dir, self.environment);
+        Control::open(&folders, self.reader.path(), handle.clone()).await
+    }
+
+    /// Listens; and what to say of it.
+    async fn bind(&self, app: Arc<App>) -> Result<(Server, Notice), Failure> {
         let ListenArgs {
             listen,
             tls_cert,
@@ -157,9 +173,8 @@ impl Service<'_> {
         let server = Server::bind(options, app.clone())
             .await
             .map_err(|error| not_listening(&error))?;
-        self.telemetry
-            .say(&banner::notice(&app, server.local_addr(), scheme));
-        Ok(server)
+        let listening = banner::notice(&app, server.local_addr(), scheme);
+        Ok((server, listening))
     }
 
     /// Obeys signals until the server has drained or a second signal says not to wait for it.

@@ -173,7 +173,7 @@ pub(crate) fn took(time: Duration) -> String {
 }
 
 /// A size in the unit that suits it.
-fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const KIB: u64 = 1024;
     match count {
         0..KIB => format!("{count} B"),

@@ -4,11 +4,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Now, as RFC 3339 writes it, in UTC.
 pub(super) fn now() -> String {
-    rfc3339(
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default(),
-    )
+    of(SystemTime::now())
+}
+
+/// A time, as RFC 3339 writes it, in UTC.
+pub(crate) fn of(time: SystemTime) -> String {
+    rfc3339(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn rfc3339(since_1970: Duration) -> String {

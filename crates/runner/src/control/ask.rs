@@ -1,0 +1,53 @@
+//! The other end of the socket: a command that asks what runs.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::{is_private, is_same_user, sockets};
+
+/// A process that takes longer has other worries than to be inspected.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Ten thousand components with their rules fit into this.
+const ANSWER: u64 = 16 * 1024 * 1024;
+
+/// What each process that serves `manifest` answers. One that does not answer is left out.
+pub(crate) async fn ask(folders: &[PathBuf], manifest: &Path) -> Vec<Value> {
+    let mut answers = Vec::new();
+    let private = folders.iter().filter(|folder| is_private(folder).is_ok());
+    for path in private.flat_map(|folder| sockets(folder, manifest)) {
+        match timeout(PATIENCE, status(&path)).await {
+            Ok(Ok(answer)) if answer["schema"] == 1 => answers.push(answer),
+            Ok(Ok(_)) => tracing::info!(path = %path.display(), "another version of runner"),
+            Ok(Err(error)) => tracing::info!(path = %path.display(), %error, "no answer"),
+            Err(_) => tracing::info!(path = %path.display(), "no answer in time"),
+        }
+    }
+    answers
+}
+
+async fn status(path: &Path) -> io::Result<Value> {
+    let mut stream = reach(path).await?;
+    stream.write_all(b"status\n").await?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER).read_to_end(&mut answer).await?;
+    serde_json::from_slice(&answer).map_err(io::Error::other)
+}
+
+/// Connects to a control socket of our own user.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "runner's own command asks runner's own server, by a name that no guest and no manifest can choose"
+)]
+pub(super) async fn reach(path: &Path) -> io::Result<UnixStream> {
+    let stream = UnixStream::connect(path).await?;
+    if is_same_user(&stream) {
+        return Ok(stream);
+    }
+    Err(io::ErrorKind::PermissionDenied.into())
+}
