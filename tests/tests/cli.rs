@@ -285,7 +285,7 @@ async fn a_command_that_is_none_gets_a_tip() {
     );
     assert!(
         said.stderr
-            .contains("tip: a similar subcommand exists: 'check'"),
+            .contains("tip: some similar subcommands exist: 'schema', 'check'"),
         "{said:?}"
     );
 }

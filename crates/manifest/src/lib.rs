@@ -24,6 +24,7 @@ mod punycode;
 mod quote;
 mod raw;
 mod route;
+pub mod schema;
 mod template;
 mod variables;
 

@@ -308,5 +308,16 @@ fn too_large(path: &Path) -> Error {
         .into()
 }
 
+/// The keys that every table of a manifest without mistakes is asked for.
+#[cfg(test)]
+pub(crate) fn asked(text: &str) -> Vec<crate::raw::Asked> {
+    let path = Path::new("spin-like.toml");
+    let file = File::new(path, text);
+    let document = DeTable::parse(file.text()).expect("it is TOML");
+    let findings = Findings::new(file.clone());
+    let manifest = lower(document.get_ref(), path, &Variables::default(), &findings);
+    assert!(manifest.is_some() && Manifest::parse(text, path, &Variables::default()).is_ok());
+    findings.into_asked()
+}
 #[cfg(test)]
 mod tests;

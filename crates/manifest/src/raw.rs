@@ -26,7 +26,13 @@ pub(crate) struct Findings {
     file: Arc<File>,
     errors: RefCell<Vec<Diagnostic>>,
     warnings: RefCell<Vec<Diagnostic>>,
+    #[cfg(test)]
+    asked: RefCell<Vec<Asked>>,
 }
+
+/// A table by its name, and the keys that were asked for.
+#[cfg(test)]
+pub(crate) type Asked = (String, BTreeSet<&'static str>);
 
 /// A text of the file.
 #[derive(Clone)]
@@ -60,7 +66,15 @@ impl Findings {
             file,
             errors: RefCell::default(),
             warnings: RefCell::default(),
+            #[cfg(test)]
+            asked: RefCell::default(),
         }
+    }
+
+    /// The keys that every table that was finished was asked for.
+    #[cfg(test)]
+    pub(crate) fn into_asked(self) -> Vec<Asked> {
+        self.asked.into_inner()
     }
 
     /// Whether another error would still be kept.
@@ -356,6 +370,11 @@ impl<'a> Table<'a> {
     /// Reports every key that was not asked for.
     pub(crate) fn finish(self) {
         let known = self.known.borrow();
+        #[cfg(test)]
+        self.findings
+            .asked
+            .borrow_mut()
+            .push((self.name.clone(), known.clone()));
         for (key, _) in self.entries() {
             if known.contains(key.text) || !self.findings.has_room() {
                 continue;

@@ -40,6 +40,9 @@ pub(crate) enum Command {
     /// Say what a component is, what it is granted, and what of that it has used
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
+    /// Print the manifest's JSON schema, for editors
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema,
     /// What the exit codes mean
     #[command(hide = true, long_about = exit::TABLE, help_template = "{about}\n")]
     ExitCodes,
@@ -362,6 +365,11 @@ Examples:
   runner inspect cart                        a component of the app in this folder
   runner inspect target/cart.wasm            a file, without a manifest
   runner inspect cart --format json";
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  runner schema > spin-like.schema.json
+  then, as the first line of spin-like.toml: #:schema ./spin-like.schema.json";
 
 /// `name=value`; the value may hold anything, also `=`.
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -24,6 +24,7 @@ mod load;
 mod print;
 mod reload;
 mod rights;
+mod schema;
 mod signals;
 mod telemetry;
 mod up;
@@ -70,6 +71,10 @@ fn dispatch(cli: &Cli, print: &Print) -> Result<Exit, Failure> {
         Command::Explain(args) => explain::run(args, &cli.global, &environment, print),
         Command::Allow(args) => allow::run(args, &cli.global, &environment, print),
         Command::Inspect(args) => inspect::run(args, &cli.global, &environment, print),
+        Command::Schema => {
+            print.data(&schema::text());
+            Ok(Exit::Done)
+        }
         Command::ExitCodes => {
             print.data(exit::TABLE);
             Ok(Exit::Done)
