@@ -3,7 +3,7 @@
 use std::fs;
 
 use runner_tests::{App, Finished, guest, guests, run, run_with};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The whole outcome of a command in the app's folder.
 async fn says(app: &App, args: &[&str], code: i32, stdout: &str, stderr: &str) {
@@ -252,16 +252,42 @@ async fn check_for_programs_is_one_document_whatever_is_found() {
     }
 }
 
+/// The commit that is checked out and its date; `unknown` where this is no repository.
+fn built_from() -> Vec<String> {
+    let git = std::process::Command::new("git")
+        .args(["log", "-1", "--abbrev=9", "--format=%h %cs"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    let text = git.map(|output| output.stdout).unwrap_or_default();
+    let text = String::from_utf8(text).expect("letters and digits");
+    let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
+    match words.is_empty() {
+        true => vec!["unknown".to_owned()],
+        false => words,
+    }
+}
+
 #[tokio::test]
 async fn the_version_and_the_exit_codes_are_data() {
     let app = app();
     let said = run(app.path(), &["--version"]).await;
-    let words: Vec<_> = said.stdout.split_whitespace().collect();
-    assert!(
-        matches!(words[..], ["runner", _, "wasmtime", _]),
-        "{said:?}"
-    );
-    assert_eq!((said.code, said.stderr.as_str()), (0, ""));
+    let build = built_from();
+    let text = format!("runner 0.1.0 ({}) wasmtime 48.0.8\n", build.join(" "));
+    assert_eq!((said.stdout, said.stderr.as_str()), (text, ""));
+    for args in [
+        ["--version", "--format", "json"],
+        ["-V", "--format=json", "-v"],
+    ] {
+        let said = run(app.path(), &args).await;
+        let document: Value = serde_json::from_str(&said.stdout).expect("one document");
+        assert_eq!((said.code, said.stderr.as_str()), (0, ""));
+        let known = build.len() == 2;
+        let expected = json!({
+            "schema": 1, "version": "0.1.0", "wasmtime": "48.0.8",
+            "commit": known.then(|| &build[0]), "date": known.then(|| &build[1]),
+        });
+        assert_eq!(document, expected);
+    }
 
     let said = run(app.path(), &["help", "exit-codes"]).await;
     assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{said:?}");

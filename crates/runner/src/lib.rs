@@ -28,13 +28,15 @@ mod schema;
 mod signals;
 mod telemetry;
 mod up;
+mod version;
 mod watch;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Color, Command};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
 use crate::print::Print;
@@ -43,15 +45,23 @@ use crate::print::Print;
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => run(&cli).into(),
-        Err(error) => {
-            // Help and `--version` come this way too, with 0. A reader that has gone away is no error.
-            let _ = error.print();
-            if error.use_stderr() {
-                Exit::Usage.into()
-            } else {
-                Exit::Done.into()
-            }
-        }
+        Err(error) => stopped(&error).into(),
+    }
+}
+
+/// Help and `--version` come this way too, with 0.
+fn stopped(error: &clap::Error) -> Exit {
+    let args: Vec<_> = std::env::args_os().collect();
+    let words = args.iter().map(AsRef::as_ref);
+    if error.kind() == ErrorKind::DisplayVersion && version::is_for_programs(words) {
+        Print::new(Color::Never).data(&version::json());
+        return Exit::Done;
+    }
+    // A reader that has gone away is no error.
+    let _ = error.print();
+    match error.use_stderr() {
+        true => Exit::Usage,
+        false => Exit::Done,
     }
 }
 
