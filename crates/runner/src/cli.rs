@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 
+use crate::completions::{Shell, components, components_and_files};
 use crate::{exit, version};
 
 /// Serves WebAssembly components that start with nothing: no network, no files, no environment.
@@ -40,6 +42,12 @@ pub(crate) enum Command {
     /// Print the manifest's JSON schema, for editors
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
+    /// Print a script that completes commands, flags and names of components
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell that reads it
+        shell: Shell,
+    },
     /// What the exit codes mean
     #[command(hide = true, long_about = exit::TABLE, help_template = "{about}\n")]
     ExitCodes,
@@ -111,6 +119,7 @@ pub(crate) struct Check {
 #[derive(Args, Debug)]
 pub(crate) struct Explain {
     /// The component that would call
+    #[arg(add = ArgValueCandidates::new(components))]
     pub(crate) component: String,
     /// The URL that it would call
     pub(crate) url: String,
@@ -135,6 +144,7 @@ pub(crate) struct Explain {
 #[derive(Args, Debug)]
 pub(crate) struct Allow {
     /// The component that may do more
+    #[arg(add = ArgValueCandidates::new(components))]
     pub(crate) component: String,
     /// The rule to add, such as `https://api.example.com`; with a path it is for that path, or below it after a last `/`
     pub(crate) rule: String,
@@ -149,7 +159,7 @@ pub(crate) struct Allow {
 #[derive(Args, Debug)]
 pub(crate) struct Inspect {
     /// A component of the manifest, or a `.wasm` file (a name without a dot needs `./`)
-    #[arg(value_name = "COMPONENT|FILE")]
+    #[arg(value_name = "COMPONENT|FILE", add = ArgValueCompleter::new(components_and_files))]
     pub(crate) what: String,
     #[command(flatten)]
     pub(crate) app: AppArgs,
@@ -367,6 +377,12 @@ const SCHEMA_EXAMPLES: &str = "\
 Examples:
   runner schema > spin-like.schema.json
   then, as the first line of spin-like.toml: #:schema ./spin-like.schema.json";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  eval \"$(runner completions bash)\"          in ~/.bashrc
+  eval \"$(runner completions zsh)\"           in ~/.zshrc
+  runner completions fish | source           in ~/.config/fish/config.fish";
 
 /// `name=value`; the value may hold anything, also `=`.
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -14,6 +14,7 @@ mod allow;
 mod banner;
 mod check;
 mod cli;
+mod completions;
 mod control;
 mod environment;
 mod exit;
@@ -43,6 +44,11 @@ use crate::print::Print;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    match completions::answered() {
+        Ok(true) => return Exit::Done.into(),
+        Ok(false) => {}
+        Err(error) => return stopped(&error).into(),
+    }
     match Cli::try_parse() {
         Ok(cli) => run(&cli).into(),
         Err(error) => stopped(&error).into(),
@@ -83,6 +89,10 @@ fn dispatch(cli: &Cli, print: &Print) -> Result<Exit, Failure> {
         Command::Inspect(args) => inspect::run(args, &cli.global, &environment, print),
         Command::Schema => {
             print.data(&schema::text());
+            Ok(Exit::Done)
+        }
+        Command::Completions { shell } => {
+            print.data(&completions::script(*shell)?);
             Ok(Exit::Done)
         }
         Command::ExitCodes => {
