@@ -48,6 +48,13 @@ pub(crate) enum Command {
         /// The shell that reads it
         shell: Shell,
     },
+    /// Write the manual's pages, one for each command
+    #[command(hide = true)]
+    Man {
+        /// Where to; it is made if it is not there
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// What the exit codes mean
     #[command(hide = true, long_about = exit::TABLE, help_template = "{about}\n")]
     ExitCodes,

@@ -22,6 +22,7 @@ mod explain;
 mod find;
 mod inspect;
 mod load;
+mod man;
 mod print;
 mod reload;
 mod rights;
@@ -95,6 +96,7 @@ fn dispatch(cli: &Cli, print: &Print) -> Result<Exit, Failure> {
             print.data(&completions::script(*shell)?);
             Ok(Exit::Done)
         }
+        Command::Man { folder } => man::write(folder),
         Command::ExitCodes => {
             print.data(exit::TABLE);
             Ok(Exit::Done)
