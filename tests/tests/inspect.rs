@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use runner_tests::{App, Canary, Server, guest, guests, run, run_with};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 /// What `inspect` says for programs.
 async fn inspected(app: &App, args: &[&str]) -> Value {
@@ -330,14 +332,65 @@ async fn where_there_can_be_no_control_socket_the_app_is_served_without_a_word()
         .collect();
     assert_eq!(words, [&json!(null); 0]);
 
-    let server = Server::start(&app, &[&flag[..], &["-v"]].concat()).await;
-    let told = server
-        .logged(|line| line["target"] == "runner::control")
+    let server = Server::start_text(&app, &[&flag[..], &["-v"]].concat()).await;
+    let told = "there is no control socket: `runner inspect` will not see what is used";
+    server
+        .logged(|line| line.as_str().is_some_and(|line| line.contains(told)))
         .await;
-    assert_eq!(
-        told["message"],
-        "there is no control socket: `runner inspect` will not see what is used"
-    );
+}
+
+/// Asks a control socket by hand.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a client of the story, beside the server"
+)]
+async fn connect(socket: &Path) -> UnixStream {
+    UnixStream::connect(socket).await.expect("it listens")
+}
+
+async fn answer(mut stream: UnixStream) -> String {
+    let mut answer = String::new();
+    // One that is turned away is closed, also with what it wrote unread.
+    let _ = stream.read_to_string(&mut answer).await;
+    answer
+}
+
+#[tokio::test]
+async fn who_asks_what_is_no_question_or_too_often_is_turned_away_and_the_app_is_served() {
+    let app = App::probe("");
+    let cache = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(cache.path(), fs::Permissions::from_mode(0o700)).expect("ours");
+    let flag = ["--cache-dir", cache.path().to_str().expect("a text")];
+    let server = Server::start(&app, &flag).await;
+    let sockets = sockets(cache.path());
+    for question in ["reload\n", "\n", "\u{0}\n", &"status".repeat(1000)] {
+        let mut stream = connect(&sockets[0]).await;
+        stream
+            .write_all(question.as_bytes())
+            .await
+            .expect("it reads");
+        let text = answer(stream).await;
+        assert!(
+            text.is_empty() || text == "{\"error\":\"the question is `status`\",\"schema\":1}\n",
+            "{question}: {text}"
+        );
+    }
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(connect(&sockets[0]).await);
+    }
+    assert_eq!(answer(connect(&sockets[0]).await).await, "", "a ninth");
+    let report = inspected(&app, &[&["probe"], &flag[..]].concat()).await;
+    assert_eq!(report["running"], json!([]));
+    assert_eq!(server.get("/hello").await.status, 200);
+    drop(silent);
+    loop {
+        let report = inspected(&app, &[&["probe"], &flag[..]].concat()).await;
+        if report["running"][0]["requests"] == 1 {
+            break;
+        }
+    }
+    assert_eq!(server.stop().await.code, 0);
 }
 
 #[tokio::test]

@@ -114,6 +114,22 @@ mod tests {
     }
 
     #[test]
+    fn sockets_live_where_the_user_keeps_sockets() {
+        for (dir, expected) in [
+            ("/run/user/1", Some("/run/user/1")),
+            ("run", None),
+            ("", None),
+        ] {
+            let environment = of(&[("XDG_RUNTIME_DIR", dir)]);
+            assert_eq!(
+                environment.runtime_dir,
+                expected.map(PathBuf::from),
+                "{dir}"
+            );
+        }
+    }
+
+    #[test]
     fn a_flag_wins_over_runner_wins_over_spin() {
         let environment = of(&[
             ("SPIN_VARIABLE_A", "spin"),
