@@ -70,6 +70,9 @@ pub struct Extent {
     pub maximum: Option<u64>,
 }
 
+/// What is said of a file that its reader panics on; none is known.
+const PANICKED: &str = "it makes its reader fail";
+
 /// Why a file cannot be inspected.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -97,7 +100,7 @@ impl Inspection {
             .join()
             .unwrap_or_else(|_| {
                 Err(Unreadable {
-                    message: "it makes its reader fail".into(),
+                    message: PANICKED.into(),
                     help: "no toolchain makes such a component; leave it out",
                 })
             })
@@ -326,15 +329,10 @@ mod tests {
         let told = (found.memories.shown.len(), found.memories.more);
         assert_eq!(told, (caps::LISTED, 100));
 
-        let whole = component(MODULES);
-        for end in 0..whole.len() {
-            let _ = inspect(&whole[..end]);
-        }
-        for at in 0..whole.len() {
-            let mut changed = whole.clone();
-            changed[at] ^= 0xff;
-            let _ = inspect(&changed);
-        }
+        let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/preview1");
+        let built = std::fs::read(format!("{built}/preview1.wasm")).unwrap();
+        damage(&component(MODULES), 1);
+        damage(&built, built.len() / 100);
         let says = |bytes: &[u8], expected: &str| {
             let error = inspect(bytes).unwrap_err();
             assert_eq!(error.to_string(), expected);
@@ -345,6 +343,18 @@ mod tests {
             b"\x7fELF",
             "it is a native program or library (ELF), not WebAssembly",
         );
+    }
+
+    /// Cuts and changes at every `step`th byte are errors or harmless, and never a panic.
+    fn damage(whole: &[u8], step: usize) {
+        for at in (0..whole.len()).step_by(step) {
+            let mut changed = whole.to_vec();
+            changed[at] ^= 0xff;
+            for bytes in [&whole[..at], &changed] {
+                let error = inspect(bytes).err().map(|error| error.to_string());
+                assert_ne!(error.as_deref(), Some(PANICKED), "at {at}");
+            }
+        }
     }
 
     #[test]

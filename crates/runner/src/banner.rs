@@ -3,10 +3,11 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use runner_host::{App, Loaded, World};
+use runner_host::{App, Loaded};
 use runner_manifest::{Reply, Route};
 use serde_json::{Value, json};
 
+use crate::inspect::world;
 use crate::rights::{Rights, short};
 use crate::telemetry::{Notice, escaped, took};
 
@@ -133,15 +134,11 @@ fn route_json(route: &Route) -> Value {
 
 /// What is known of a component, for programs.
 pub(crate) fn component_json(app: &App, loaded: &Loaded) -> Value {
-    let world = match loaded.world {
-        World::Http02 => "wasi:http@0.2",
-        World::Http03 => "wasi:http@0.3",
-    };
     json!({
         "id": loaded.id.as_str(),
         "digest": loaded.digest,
         "size": loaded.size,
-        "world": world,
+        "world": world(loaded.world),
         "took_ms": loaded.took.as_millis() as u64,
         "cached": loaded.cached,
         "grants": rights(app, loaded).json(),

@@ -170,7 +170,7 @@ pub(crate) struct Inspect {
     pub(crate) what: String,
     #[command(flatten)]
     pub(crate) app: AppArgs,
-    /// The compile cache of the server that is asked, where it was given one [default: as `up` has it]
+    /// The cache directory that the server was started with [default: $XDG_CACHE_HOME/runner or ~/.cache/runner]
     #[arg(
         long,
         value_name = "DIR",

@@ -151,7 +151,8 @@ fn kind(form: Form) -> &'static str {
     }
 }
 
-fn world(world: World) -> &'static str {
+/// As programs know it.
+pub(crate) fn world(world: World) -> &'static str {
     match world {
         World::Http02 => "wasi:http@0.2",
         World::Http03 => "wasi:http@0.3",
