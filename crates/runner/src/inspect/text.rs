@@ -170,3 +170,76 @@ fn times(of: &Right) -> String {
         None => format!("{}  perhaps: one of several was", right(of)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use runner_host::{Inspection, World};
+
+    use super::*;
+
+    fn list<T>(shown: Vec<T>) -> List<T> {
+        List { shown, more: 2 }
+    }
+
+    fn named(name: &str) -> Name {
+        Name {
+            name: name.to_owned(),
+            version: Some("1\u{202e}".to_owned()),
+            provided: false,
+        }
+    }
+
+    #[test]
+    fn names_of_strangers_are_escaped_and_cut_and_lists_end() {
+        let hostile = "\u{1b}]0;x\u{7}".repeat(100);
+        let report = Report {
+            file: PathBuf::from("a\u{1b}.wasm"),
+            found: Inspection {
+                digest: "d".to_owned(),
+                size: 1,
+                producers: Some(hostile.clone()),
+                form: Form::Component,
+                worlds: vec![World::Http02, World::Http03],
+                imports: list(vec![named(&hostile); 45]),
+                exports: List::default(),
+                memories: list(vec![Extent {
+                    module: 3,
+                    initial: 4 << 30,
+                    maximum: Some(65536),
+                }]),
+                tables: list(vec![Extent {
+                    module: 0,
+                    initial: 1,
+                    maximum: None,
+                }]),
+            },
+            granted: None,
+        };
+        let text = of(&report);
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
+        assert!(!text.contains('\u{202e}'));
+        let longest = text.lines().map(|line| line.chars().count()).max();
+        assert!(longest < Some(200), "{longest:?}");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "file       a\\u{1b}.wasm");
+        assert_eq!(
+            lines[4],
+            "kind       component, serves wasi:http@0.2 and wasi:http@0.3"
+        );
+        assert_eq!(lines.len(), 5 + LINES + 1 + 1 + 2 + 2 + 1);
+        assert_eq!(
+            lines[5 + LINES..],
+            [
+                "           and 7 more",
+                "exports    none",
+                "memory     4.0 GiB at first, at most 64.0 KiB  (module 3)",
+                "           and 2 more",
+                "tables     1 element at first, no maximum of its own  (module 0)",
+                "           and 2 more",
+                "granted    nothing: it is a file, not a component of a manifest",
+            ]
+        );
+    }
+}

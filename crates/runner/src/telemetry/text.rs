@@ -178,7 +178,8 @@ pub(crate) fn bytes(count: u64) -> String {
     match count {
         0..KIB => format!("{count} B"),
         KIB..0x10_0000 => format!("{:.1} KiB", count as f64 / KIB as f64),
-        _ => format!("{:.1} MiB", count as f64 / (KIB * KIB) as f64),
+        0x10_0000..0x4000_0000 => format!("{:.1} MiB", count as f64 / (KIB * KIB) as f64),
+        _ => format!("{:.1} GiB", count as f64 / (KIB * KIB * KIB) as f64),
     }
 }
 
