@@ -1,6 +1,7 @@
 //! Outbound requests, reported down to the call that refused.
 
-use toolbox::{Fetch, Query, json, wit_name};
+use toolbox::{Fetch, Query, Tally, json, wit_name};
+use wasip2::clocks::monotonic_clock;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::http_error_code;
 use wasip2::http::types::{
@@ -30,20 +31,23 @@ impl Failure {
     }
 
     /// A setter only says no: its error is `refused`.
+    fn name(&self) -> String {
+        let error = self.error.as_ref();
+        error.map_or("refused".into(), |error| wit_name(&format!("{error:?}")))
+    }
+
     fn members(&self) -> Vec<(&'static str, String)> {
-        let (name, detail) = match &self.error {
-            None => ("refused".into(), String::new()),
-            Some(error) => (wit_name(&format!("{error:?}")), format!("{error:?}")),
-        };
+        let error = self.error.as_ref();
+        let detail = error.map_or(String::new(), |error| format!("{error:?}"));
         vec![
-            ("error", json::string(&name)),
+            ("error", json::string(&self.name())),
             ("at", json::string(self.at)),
             ("detail", json::string(&detail)),
         ]
     }
 }
 
-/// `/fetch`: a report in JSON for one, an array of them for `n`; with `stream` the answer itself.
+/// `/fetch`: a report in JSON for one, an array of them for `n`, a tally for `times`; with `stream` the answer itself.
 pub fn fetch(out: ResponseOutparam, query: &Query) {
     let fetch = Fetch::of(query);
     if fetch.stream {
@@ -52,14 +56,44 @@ pub fn fetch(out: ResponseOutparam, query: &Query) {
             Err(failure) => reply::json(out, &json::object(failure.members())),
         };
     }
-    if fetch.count == 1 {
-        return reply::json(out, &report(&fetch, send(&fetch)));
+    if let Some(times) = fetch.times {
+        return reply::json(out, &tally(&fetch, times).json());
     }
-    let started: Vec<_> = (0..fetch.count).map(|_| send(&fetch)).collect();
-    reply::json(
-        out,
-        &json::array(started.into_iter().map(|started| report(&fetch, started))),
-    );
+    let started = start(&fetch);
+    let mut reports = started.into_iter().map(|started| report(&fetch, started));
+    if fetch.count == 1 {
+        return reply::json(out, &reports.next().expect("one"));
+    }
+    reply::json(out, &json::array(reports));
+}
+
+/// One round: all at the same time.
+fn start(fetch: &Fetch) -> Vec<Result<FutureIncomingResponse, Failure>> {
+    let started = (0..fetch.count).map(|_| send(fetch)).collect();
+    if let Some(text) = &fetch.say {
+        println!("{text}");
+    }
+    started
+}
+
+fn tally(fetch: &Fetch, times: usize) -> Tally {
+    let mut tally = Tally::default();
+    for _ in 0..times {
+        for started in start(fetch) {
+            tally.count(outcome(fetch, started));
+        }
+    }
+    tally
+}
+
+fn outcome(fetch: &Fetch, started: Result<FutureIncomingResponse, Failure>) -> String {
+    if fetch.abandon && started.is_ok() {
+        return "abandoned".into();
+    }
+    match started.and_then(answer) {
+        Ok(response) => response.status().to_string(),
+        Err(failure) => failure.name(),
+    }
 }
 
 /// `/proxy`: the answer as it comes, or the error as this guest's own.
@@ -96,11 +130,26 @@ fn send(fetch: &Fetch) -> Result<FutureIncomingResponse, Failure> {
         .set_path_with_query(fetch.path.as_deref())
         .map_err(|()| Failure::at("path"))?;
 
-    let body = request.body().expect("the body is taken once");
+    let trailers = trailers(fetch)?;
+    // A `content-length` that is none.
+    let body = request.body().map_err(|()| Failure::at("body"))?;
     let answer = outgoing_handler::handle(request, Some(options(fetch)?))
         .map_err(|error| Failure::of("handle", error))?;
-    upload(body, &fetch.body)?;
+    upload(body, fetch, trailers)?;
     Ok(answer)
+}
+
+fn trailers(fetch: &Fetch) -> Result<Option<Fields>, Failure> {
+    if fetch.trailers.is_empty() {
+        return Ok(None);
+    }
+    let trailers = Fields::new();
+    for (name, value) in &fetch.trailers {
+        trailers
+            .append(name, value.as_bytes())
+            .map_err(|_| Failure::at("trailer"))?;
+    }
+    Ok(Some(trailers))
 }
 
 fn options(fetch: &Fetch) -> Result<RequestOptions, Failure> {
@@ -117,16 +166,24 @@ fn options(fetch: &Fetch) -> Result<RequestOptions, Failure> {
     Ok(options)
 }
 
-fn upload(body: OutgoingBody, bytes: &[u8]) -> Result<(), Failure> {
+fn upload(body: OutgoingBody, fetch: &Fetch, trailers: Option<Fields>) -> Result<(), Failure> {
     let stream = body.write().expect("the stream is taken once");
-    // A request that was refused does not read its body: the answer says why, not the write.
-    let sent = bytes
+    let sent = fetch
+        .body
         .chunks(4096)
         .try_for_each(|piece| stream.blocking_write_and_flush(piece));
     drop(stream);
     match sent {
-        Ok(()) => OutgoingBody::finish(body, None).map_err(|error| Failure::of("finish", error)),
-        Err(_) => Ok(()),
+        Ok(()) if fetch.unfinished => Ok(()),
+        Ok(()) => {
+            OutgoingBody::finish(body, trailers).map_err(|error| Failure::of("finish", error))
+        }
+        // A request that was refused does not read its body: the answer says why, not the write.
+        Err(StreamError::Closed) => Ok(()),
+        Err(StreamError::LastOperationFailed(error)) => match http_error_code(&error) {
+            Some(code) => Err(Failure::of("write", code)),
+            None => Ok(()),
+        },
     }
 }
 
@@ -151,6 +208,9 @@ fn report(fetch: &Fetch, started: Result<FutureIncomingResponse, Failure>) -> St
         ("status", response.status().to_string()),
         ("headers", json::pairs(response.headers().entries())),
     ];
+    if let Some(hold) = fetch.hold {
+        monotonic_clock::subscribe_duration(hold).block();
+    }
     let (bytes, failure) = read(response);
     members.push(("body", json::string(&String::from_utf8_lossy(&bytes))));
     members.extend(failure.iter().flat_map(Failure::members));

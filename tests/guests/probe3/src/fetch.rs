@@ -1,12 +1,19 @@
 //! Outbound requests, reported down to the call that refused.
 
-use toolbox::{Fetch, Query, json, wit_name};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use toolbox::{Fetch, Query, Tally, json, wit_name};
+use wasip3::clocks::monotonic_clock;
 use wasip3::http::client;
-use wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme};
-use wasip3::wit_bindgen::StreamReader;
+use wasip3::http::types::{
+    ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme, Trailers,
+};
+use wasip3::wit_bindgen::{FutureWriter, StreamReader};
 use wasip3::{spawn_local, wit_future, wit_stream};
 
-use crate::reply::{self, Body};
+use crate::reply::{self, Body, End};
 
 /// What went wrong, and in which call.
 struct Failure {
@@ -20,20 +27,23 @@ impl Failure {
     }
 
     /// A setter only says no: its error is `refused`.
+    fn name(&self) -> String {
+        let error = self.error.as_ref();
+        error.map_or("refused".into(), |error| wit_name(&format!("{error:?}")))
+    }
+
     fn members(&self) -> Vec<(&'static str, String)> {
-        let (name, detail) = match &self.error {
-            None => ("refused".into(), String::new()),
-            Some(error) => (wit_name(&format!("{error:?}")), format!("{error:?}")),
-        };
+        let error = self.error.as_ref();
+        let detail = error.map_or(String::new(), |error| format!("{error:?}"));
         vec![
-            ("error", json::string(&name)),
+            ("error", json::string(&self.name())),
             ("at", json::string(self.at)),
             ("detail", json::string(&detail)),
         ]
     }
 }
 
-/// `/fetch`: a report in JSON for one, an array of them for `n`; with `stream` the answer itself.
+/// `/fetch`: a report in JSON for one, an array of them for `n`, a tally for `times`; with `stream` the answer itself.
 pub async fn fetch(query: &Query) -> Response {
     let fetch = Fetch::of(query);
     if fetch.stream {
@@ -42,21 +52,64 @@ pub async fn fetch(query: &Query) -> Response {
             Err(failure) => reply::json(&json::object(failure.members())),
         };
     }
+    if let Some(times) = fetch.times {
+        return reply::json(&tally(query, times).await.json());
+    }
     if fetch.count == 1 {
-        return reply::json(&report(send(&fetch).await).await);
+        return reply::json(&report(&fetch).await);
     }
-    let started: Vec<_> = (0..fetch.count)
-        .map(|_| spawn_local(one_of_many(Fetch::of(query))))
-        .collect();
-    let mut reports = Vec::new();
-    for report in started {
-        reports.extend(report.await);
-    }
+    let reports = round(query, |fetch| async move { report(&fetch).await }).await;
     reply::json(&json::array(reports))
 }
 
-async fn one_of_many(fetch: Fetch) -> String {
-    report(send(&fetch).await).await
+/// `n` at the same time. Tasks begin in the order in which they were made, the last one says so.
+async fn round<F>(query: &Query, each: impl Fn(Fetch) -> F) -> Vec<String>
+where
+    F: Future<Output = String> + 'static,
+{
+    let Fetch { count, say, .. } = Fetch::of(query);
+    let started: Vec<_> = (0..count)
+        .map(|_| spawn_local(each(Fetch::of(query))))
+        .collect();
+    if let Some(text) = say {
+        spawn_local(async move { println!("{text}") });
+    }
+    let mut outcomes = Vec::new();
+    for outcome in started {
+        outcomes.extend(outcome.await);
+    }
+    outcomes
+}
+
+async fn tally(query: &Query, times: usize) -> Tally {
+    let mut tally = Tally::default();
+    for _ in 0..times {
+        for outcome in round(query, outcome).await {
+            tally.count(outcome);
+        }
+    }
+    tally
+}
+
+async fn outcome(fetch: Fetch) -> String {
+    if fetch.abandon {
+        abandon(&fetch).await;
+        return "abandoned".into();
+    }
+    match send(&fetch).await {
+        Ok(response) => response.get_status_code().to_string(),
+        Err(failure) => failure.name(),
+    }
+}
+
+/// Starts the request and lets go of it.
+async fn abandon(fetch: &Fetch) {
+    let mut sending = pin!(send(fetch));
+    poll_fn(|cx| {
+        let _ = sending.as_mut().poll(cx);
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// `/proxy`: the answer as it comes, or the error as this guest's own.
@@ -76,13 +129,9 @@ async fn send(fetch: &Fetch) -> Result<Response, Failure> {
             .append(name, value.as_bytes())
             .map_err(|_| Failure::at("header"))?;
     }
-    let (_, trailers) = wit_future::new(|| Ok(None));
-    let (request, _sent) = Request::new(
-        headers,
-        upload(&fetch.body),
-        trailers,
-        Some(options(fetch)?),
-    );
+    let (end, trailers) = wit_future::new(|| Ok(None));
+    let contents = upload(fetch, trailers_of(fetch)?, end);
+    let (request, _sent) = Request::new(headers, contents, trailers, Some(options(fetch)?));
     request
         .set_method(&method(&fetch.method))
         .map_err(|()| Failure::at("method"))?;
@@ -115,20 +164,47 @@ fn options(fetch: &Fetch) -> Result<RequestOptions, Failure> {
     Ok(options)
 }
 
-fn upload(bytes: &[u8]) -> Option<StreamReader<u8>> {
-    if bytes.is_empty() {
+fn trailers_of(fetch: &Fetch) -> Result<Option<Trailers>, Failure> {
+    if fetch.trailers.is_empty() {
+        return Ok(None);
+    }
+    let trailers = Fields::new();
+    for (name, value) in &fetch.trailers {
+        trailers
+            .append(name, value.as_bytes())
+            .map_err(|_| Failure::at("trailer"))?;
+    }
+    Ok(Some(trailers))
+}
+
+fn upload(
+    fetch: &Fetch,
+    trailers: Option<Trailers>,
+    end: FutureWriter<End>,
+) -> Option<StreamReader<u8>> {
+    let end_of_it = match fetch.unfinished {
+        true => Err(ErrorCode::InternalError(Some("the body was cut off".into()))),
+        false => Ok(trailers),
+    };
+    if fetch.body.is_empty() && matches!(end_of_it, Ok(None)) {
         return None;
     }
     let (mut stream, contents) = wit_stream::new();
-    let bytes = bytes.to_vec();
+    let bytes = fetch.body.clone();
     spawn_local(async move {
         stream.write_all(bytes).await;
+        drop(stream);
+        let _ = end.write(end_of_it).await;
     });
     Some(contents)
 }
 
-async fn report(answer: Result<Response, Failure>) -> String {
-    let response = match answer {
+async fn report(fetch: &Fetch) -> String {
+    if fetch.abandon {
+        abandon(fetch).await;
+        return json::object([("abandoned", "true".into())]);
+    }
+    let response = match send(fetch).await {
         Ok(response) => response,
         Err(failure) => return json::object(failure.members()),
     };
@@ -136,6 +212,9 @@ async fn report(answer: Result<Response, Failure>) -> String {
         ("status", response.get_status_code().to_string()),
         ("headers", json::pairs(response.get_headers().copy_all())),
     ];
+    if let Some(hold) = fetch.hold {
+        monotonic_clock::wait_for(hold).await;
+    }
     let (_, read) = wit_future::new(|| Ok(()));
     let (contents, end) = Response::consume_body(response, read);
     let bytes = contents.collect().await;

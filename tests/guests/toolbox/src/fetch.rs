@@ -10,12 +10,21 @@ pub struct Fetch {
     pub path: Option<String>,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    pub trailers: Vec<(String, String)>,
+    /// Let go of the body without ending it.
+    pub unfinished: bool,
     /// In nanoseconds, as all of the timeouts.
     pub connect_timeout: Option<u64>,
     pub first_byte_timeout: Option<u64>,
     pub between_bytes_timeout: Option<u64>,
     /// How many at the same time.
     pub count: usize,
+    /// How often, one round after the other; a tally is made of them.
+    pub times: Option<usize>,
+    /// What to print once all of a round are under way.
+    pub say: Option<String>,
+    /// How long to keep an answer before its body is read.
+    pub hold: Option<u64>,
     /// Pass the answer on as it comes.
     pub stream: bool,
     /// Start the request and let go of it.
@@ -42,10 +51,15 @@ impl Fetch {
             path: own("path", path),
             headers: query.headers("header"),
             body: body(query),
+            trailers: query.headers("trailer"),
+            unfinished: query.flag("unfinished"),
             connect_timeout: query.nanoseconds("connect"),
             first_byte_timeout: query.nanoseconds("first-byte"),
             between_bytes_timeout: query.nanoseconds("between-bytes"),
             count: query.number("n", 1),
+            times: query.text("times").and_then(|times| times.parse().ok()),
+            say: query.text("say").map(str::to_owned),
+            hold: query.nanoseconds("hold"),
             stream: query.flag("stream"),
             abandon: query.flag("abandon"),
         }

@@ -1,11 +1,13 @@
-//! What the probes share: [`Query`], the [`Fetch`] that a query describes, and a little JSON.
+//! What the probes share: [`Query`], the [`Fetch`] that a query describes, a [`Tally`] of many, and a little JSON.
 
 mod fetch;
 pub mod json;
 mod query;
+mod tally;
 
 pub use fetch::{Fetch, Scheme};
 pub use query::Query;
+pub use tally::Tally;
 
 /// The name that WIT gives an error, from the name that the bindings give it:
 /// `ErrorCode::HttpRequestDenied` is `HTTP-request-denied`.
