@@ -168,6 +168,7 @@ impl App {
             .map(ToString::to_string)
             .unwrap_or_default();
         request.headers_mut().remove(HOST);
+        identity::strip_inside(request.headers_mut());
         let client = Client {
             address: None,
             scheme: "http",

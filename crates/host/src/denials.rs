@@ -26,15 +26,11 @@ struct Told {
 }
 
 impl Denials {
-    /// Whether to tell of a denial of `component` to `destination` at `now`: the number that were folded since, or none.
-    pub(crate) fn tell(
-        &self,
-        component: &ComponentId,
-        destination: &str,
-        now: Instant,
-    ) -> Option<u64> {
+    /// Whether to tell of a denial of `component` at `now`, of that method and destination: the number that were folded
+    /// since, or none.
+    pub(crate) fn tell(&self, component: &ComponentId, what: &str, now: Instant) -> Option<u64> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut key = (component.clone(), Some(destination.to_owned()));
+        let mut key = (component.clone(), Some(what.to_owned()));
         if told.len() >= REMEMBERED && !told.contains_key(&key) {
             told.retain(|_, told| now.duration_since(told.at) < WINDOW || told.folded > 0);
             if told.len() >= REMEMBERED {

@@ -21,6 +21,17 @@ const OF_CONNECTION: [&str; 8] = [
     "proxy-authorization",
 ];
 
+/// Headers by which requests are told to belong together. From outside they are a client's word, as its body is; inside,
+/// where a callee may believe its caller's host, no component speaks for it.
+const OF_TRACES: [&str; 2] = ["traceparent", "tracestate"];
+
+/// Removes what a caller inside the app may not say, beside what [`strip`] removes.
+pub(crate) fn strip_inside(headers: &mut HeaderMap) {
+    remove(headers, |name| {
+        OF_TRACES.contains(&name.replace('_', "-").as_str())
+    });
+}
+
 /// Removes what only the host may say, in every spelling a guest might read as the same name.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
@@ -30,14 +41,17 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    let claimed: Vec<HeaderName> = headers
+    named.iter().for_each(|name| drop(headers.remove(name)));
+    remove(headers, is_ours);
+}
+
+fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    let names: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| is_ours(name.as_str()))
+        .filter(|name| unwanted(name.as_str()))
         .cloned()
         .collect();
-    for name in named.iter().chain(&claimed) {
-        headers.remove(name);
-    }
+    names.iter().for_each(|name| drop(headers.remove(name)));
 }
 
 fn is_ours(name: &str) -> bool {
@@ -160,6 +174,20 @@ mod tests {
                 "{claimed}"
             );
         }
+    }
+
+    #[test]
+    fn c55_a_caller_inside_says_nothing_of_traces() {
+        let mut headers = HeaderMap::new();
+        for name in ["traceparent", "TraceState", "trace_parent", "traceparents"] {
+            headers.insert(
+                HeaderName::try_from(name).unwrap(),
+                HOST.as_str().parse().unwrap(),
+            );
+        }
+        strip_inside(&mut headers);
+        let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["trace_parent", "traceparents"], "other names");
     }
 
     #[test]

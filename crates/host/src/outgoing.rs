@@ -64,6 +64,14 @@ impl Outgoing {
         }
     }
 
+    /// Tells of an authority that was not even taken; where we would have taken it, the guest's own mistake is its own.
+    pub(crate) fn refused(&self, scheme: &str, authority: &str, asked: &Asked) {
+        if let Err(bad) = Destination::from_guest(scheme, authority) {
+            let denied = Denied::bad(&self.grants, bad);
+            self.teller().deny(&denied, asked);
+        }
+    }
+
     fn slots(&self) -> Result<Slots, HttpError> {
         let take = |semaphore: &Arc<Semaphore>| {
             semaphore
@@ -100,10 +108,6 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        // A tunnel or an echo of headers is no more for a guest's own app than for anybody else.
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return Box::new(async { Err(HttpError::HttpRequestDenied) });
-        }
         let (permitted, slots) = match self
             .decide(&request)
             .and_then(|permitted| Ok((permitted, self.slots()?)))
@@ -243,9 +247,9 @@ impl http_body::Body for Held {
 }
 
 /// What is said of a call in the log: never its query, which may hold secrets.
-struct Asked {
-    method: Method,
-    path: String,
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) path: String,
 }
 
 impl Asked {

@@ -68,6 +68,16 @@ impl WrittenCall {
     }
 }
 
+/// A tunnel, which no rule sees into, and two echoes of a request's head. Some servers know them in any case.
+const NEVER: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
+
+/// Whether no request of this method leaves, whatever its destination.
+pub fn is_never_sent(method: &Method) -> bool {
+    NEVER
+        .iter()
+        .any(|never| never.eq_ignore_ascii_case(method.as_str()))
+}
+
 /// Letters only: what begins with anything else is no method that a person means.
 fn is_method(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase())
@@ -76,7 +86,9 @@ fn is_method(text: &str) -> bool {
 /// The path of a URL, without query and fragment.
 fn path_of(url: &str) -> &str {
     let after = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = after.find(['/', '?', '#']).map_or("", |at| &after[at..]);
+    let path = after
+        .find(['/', '?', '#', '\\'])
+        .map_or("", |at| &after[at..]);
     let end = path.find(['?', '#']).unwrap_or(path.len());
     &path[..end]
 }

@@ -30,7 +30,7 @@ mod variables;
 
 pub use address::{embedded_ipv4, is_global};
 pub use allow::{AllowList, AllowedHost, Inject, Miss, Part, RuleError, Verdict};
-pub use call::{Call, WrittenCall};
+pub use call::{Call, WrittenCall, is_never_sent};
 pub use code::Code;
 pub use component::{Build, Component, FileMount, Source, Unsupported};
 pub use destination::{BadDestination, Destination, Origin, Scheme};

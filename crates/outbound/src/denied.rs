@@ -29,6 +29,8 @@ pub struct Denied {
 enum Why {
     /// It is not a destination at all.
     Bad(BadDestination),
+    /// Its method is for nobody.
+    Method { to: Destination, method: Method },
     /// No rule covers it.
     Rules {
         to: Destination,
@@ -56,6 +58,12 @@ impl Denied {
     /// Refuses what is not a destination at all: no rule could allow it.
     pub fn bad(grants: &Arc<Grants>, bad: BadDestination) -> Denied {
         Denied::new(grants, Why::Bad(bad))
+    }
+
+    /// Refuses a method that is for nobody: no rule could allow it.
+    pub(crate) fn method(grants: &Arc<Grants>, call: &Call<'_>) -> Denied {
+        let (to, method) = (call.to.clone(), call.method.clone());
+        Denied::new(grants, Why::Method { to, method })
     }
 
     pub(crate) fn by_rules(grants: &Arc<Grants>, call: &Call<'_>) -> Denied {
@@ -93,7 +101,7 @@ impl Denied {
     pub fn destination(&self) -> String {
         match &*self.why {
             Why::Bad(bad) => bad.url().to_owned(),
-            Why::Rules { to, .. } => to.to_string(),
+            Why::Method { to, .. } | Why::Rules { to, .. } => to.to_string(),
             Why::Address { origin, .. } => origin.to_string(),
         }
     }
@@ -104,6 +112,7 @@ impl Denied {
             Why::Rules { to, method, path } if self.grants.allow.has_narrow() => {
                 format!("{method} {to}{path}")
             }
+            Why::Method { to, method } => format!("{method} {to}"),
             _ => self.destination(),
         }
     }
@@ -111,7 +120,7 @@ impl Denied {
     /// The rule that came nearest.
     pub fn nearest(&self) -> Option<&AllowedHost> {
         match &*self.why {
-            Why::Bad(_) => None,
+            Why::Bad(_) | Why::Method { .. } => None,
             Why::Rules { to, method, path } => {
                 let call = Call::new(to, method, path);
                 self.grants.allow.nearest(&call).map(|miss| miss.rule)
@@ -123,7 +132,7 @@ impl Denied {
     /// The rules that would allow exactly this; none where no rule can.
     pub fn suggestions(&self) -> Vec<Suggestion> {
         match &*self.why {
-            Why::Bad(_) => Vec::new(),
+            Why::Bad(_) | Why::Method { .. } => Vec::new(),
             Why::Rules { to, method, path } => {
                 let call = Call::new(to, method, path);
                 vec![suggestion(&call, self.grants.allow.nearest(&call).as_ref())]
@@ -144,6 +153,12 @@ impl Denied {
             Why::Bad(bad) => {
                 let help = format!("no rule can allow this: {}", bad.reason());
                 self.message(&connect(bad.url())).help(help)
+            }
+            Why::Method { to, method } => {
+                let help = format!(
+                    "no rule can allow this: method `{method}` is not available to components"
+                );
+                self.message(&connect(&to.to_string())).help(help)
             }
             Why::Rules { to, method, path } => {
                 let call = Call::new(to, method, path);
@@ -459,6 +474,28 @@ help: to allow exactly this, run
             !text.contains("secret") && !text.contains("runner allow"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn c28_a_method_that_is_never_sent_has_no_rule() {
+        let to = Destination::from_url("http://127.0.0.1:9100/collect").unwrap();
+        for (method, never) in [
+            ("CONNECT", true),
+            ("connect", true),
+            ("Trace", true),
+            ("TRACK", true),
+            ("GET", false),
+            ("CONNECTS", false),
+        ] {
+            let method = method.parse().unwrap();
+            assert_eq!(runner_manifest::is_never_sent(&method), never, "{method}");
+            let text = format!(
+                "denied: thief may not connect to http://127.0.0.1:9100\n\
+                 help: no rule can allow this: method `{method}` is not available to components"
+            );
+            let call = Call::new(&to, &method, "/collect");
+            assert_eq!(Denied::method(&grants(&[]), &call).to_string(), text);
+        }
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Frame;
-use runner_manifest::{Inject, Origin, is_ours};
+use runner_manifest::{Inject, Origin, is_never_sent, is_ours};
 
 use crate::{Error, Options};
 
@@ -26,7 +26,7 @@ pub(crate) enum Form {
 
 /// Refuses what must not leave, and drops what is not the guest's to say.
 pub(crate) fn prepare<B>(request: &mut Request<B>) -> Result<PathAndQuery, Error> {
-    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+    if is_never_sent(request.method()) {
         return Err(Error::Method(request.method().clone()));
     }
     let path = path(request.uri())?;

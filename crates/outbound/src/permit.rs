@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 use runner_manifest::{
-    AllowList, AllowedHost, Call, ComponentId, Destination, Inject, Origin, Place,
+    AllowList, AllowedHost, Call, ComponentId, Destination, Inject, Origin, Place, is_never_sent,
 };
 
 use crate::Denied;
@@ -54,8 +54,11 @@ pub struct Permit {
 /// Decides whether a component may make a call.
 ///
 /// # Errors
-/// No rule of the component's list covers it.
+/// No rule of the component's list covers it, or its method is for nobody.
 pub fn permit(grants: &Arc<Grants>, call: &Call<'_>) -> Result<Permitted, Denied> {
+    if is_never_sent(call.method) {
+        return Err(Denied::method(grants, call));
+    }
     let Some(at) = grants.allow.covering(call) else {
         return Err(Denied::by_rules(grants, call));
     };

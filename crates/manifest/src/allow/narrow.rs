@@ -4,7 +4,7 @@ use http::Method;
 
 use super::error::Why;
 use crate::quote::{escape, shorten};
-use crate::{Call, NormalPath};
+use crate::{Call, NormalPath, is_never_sent};
 
 /// Longer lists are a `*`.
 const MAX_METHODS: usize = 16;
@@ -127,7 +127,9 @@ pub(super) fn methods(names: &[&str]) -> Result<Vec<Method>, Why> {
                 .all(|byte| byte.is_ascii_alphabetic() || byte == b'-');
         let method = Method::from_bytes(name.as_bytes()).ok().filter(|_| plain);
         match method {
-            Some(Method::CONNECT | Method::TRACE) => return Err(Why::NoSuchMethod((*name).into())),
+            Some(method) if is_never_sent(&method) => {
+                return Err(Why::NoSuchMethod((*name).into()));
+            }
             Some(method) if *name == upper => methods.push(method),
             _ => return Err(Why::Method(escape(&shorten(name, MAX_SHOWN)))),
         }
