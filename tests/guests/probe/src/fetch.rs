@@ -88,6 +88,7 @@ fn tally(fetch: &Fetch, times: usize) -> Tally {
 
 fn outcome(fetch: &Fetch, started: Result<FutureIncomingResponse, Failure>) -> String {
     if fetch.abandon && started.is_ok() {
+        wait(fetch);
         return "abandoned".into();
     }
     match started.and_then(answer) {
@@ -198,6 +199,7 @@ fn answer(answer: FutureIncomingResponse) -> Result<IncomingResponse, Failure> {
 
 fn report(fetch: &Fetch, started: Result<FutureIncomingResponse, Failure>) -> String {
     if fetch.abandon {
+        wait(fetch);
         return json::object([("abandoned", started.is_ok().to_string())]);
     }
     let response = match started.and_then(answer) {
@@ -208,13 +210,17 @@ fn report(fetch: &Fetch, started: Result<FutureIncomingResponse, Failure>) -> St
         ("status", response.status().to_string()),
         ("headers", json::pairs(response.headers().entries())),
     ];
-    if let Some(hold) = fetch.hold {
-        monotonic_clock::subscribe_duration(hold).block();
-    }
+    wait(fetch);
     let (bytes, failure) = read(response);
     members.push(("body", json::string(&String::from_utf8_lossy(&bytes))));
     members.extend(failure.iter().flat_map(Failure::members));
     json::object(members)
+}
+
+fn wait(fetch: &Fetch) {
+    if let Some(hold) = fetch.hold {
+        monotonic_clock::subscribe_duration(hold).block();
+    }
 }
 
 /// The whole body, or what of it came before it broke.

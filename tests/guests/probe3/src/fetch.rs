@@ -110,6 +110,13 @@ async fn abandon(fetch: &Fetch) {
         Poll::Ready(())
     })
     .await;
+    wait(fetch).await;
+}
+
+async fn wait(fetch: &Fetch) {
+    if let Some(hold) = fetch.hold {
+        monotonic_clock::wait_for(hold).await;
+    }
 }
 
 /// `/proxy`: the answer as it comes, or the error as this guest's own.
@@ -183,7 +190,9 @@ fn upload(
     end: FutureWriter<End>,
 ) -> Option<StreamReader<u8>> {
     let end_of_it = match fetch.unfinished {
-        true => Err(ErrorCode::InternalError(Some("the body was cut off".into()))),
+        true => Err(ErrorCode::InternalError(Some(
+            "the body was cut off".into(),
+        ))),
         false => Ok(trailers),
     };
     if fetch.body.is_empty() && matches!(end_of_it, Ok(None)) {
@@ -212,9 +221,7 @@ async fn report(fetch: &Fetch) -> String {
         ("status", response.get_status_code().to_string()),
         ("headers", json::pairs(response.get_headers().copy_all())),
     ];
-    if let Some(hold) = fetch.hold {
-        monotonic_clock::wait_for(hold).await;
-    }
+    wait(fetch).await;
     let (_, read) = wit_future::new(|| Ok(()));
     let (contents, end) = Response::consume_body(response, read);
     let bytes = contents.collect().await;

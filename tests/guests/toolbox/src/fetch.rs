@@ -23,7 +23,7 @@ pub struct Fetch {
     pub times: Option<usize>,
     /// What to print once all of a round are under way.
     pub say: Option<String>,
-    /// How long to keep an answer before its body is read.
+    /// How long to keep an answer before its body is read, or a call before it is let go of.
     pub hold: Option<u64>,
     /// Pass the answer on as it comes.
     pub stream: bool,
