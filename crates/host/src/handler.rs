@@ -138,7 +138,8 @@ async fn first_answer(
         let ended = guest.as_mut().poll(cx);
         match (Pin::new(&mut *answer).poll(cx), ended) {
             (Poll::Ready(Ok(answer)), ended) => Poll::Ready((Some(answer), ended)),
-            (_, Poll::Ready(ended)) => Poll::Ready((None, Poll::Ready(ended))),
+            // A guest that did much has used up its task's turn, and then no channel is ready, whatever is in it.
+            (_, Poll::Ready(ended)) => Poll::Ready((answer.try_recv().ok(), Poll::Ready(ended))),
             _ => Poll::Pending,
         }
     })

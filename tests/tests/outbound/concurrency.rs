@@ -40,3 +40,16 @@ async fn third_is_refused(server: &Server, url: &str, gate: &Gate) {
     assert_eq!(report["status"], 200, "{report}");
     gate.arrived(1).await;
 }
+
+#[tokio::test]
+async fn however_many_calls_a_guest_makes_its_answer_is_heard() {
+    let scene = Scene::start(&[], Dns::start(&[]).await).await;
+    for server in scene.servers() {
+        for calls in 1..=260 {
+            let n = calls.to_string();
+            let parameters = [("url", "http://evil.com"), ("n", &n), ("times", "1")];
+            let tally = fetch(server, &parameters).await;
+            assert_eq!(tally["HTTP-request-denied"], calls, "{tally}");
+        }
+    }
+}
