@@ -86,7 +86,9 @@ fn set_authority_02(
             method: method_02(&call.method),
             path: without_query(path),
         };
-        store.data().outgoing.refused(&scheme, &authority, &asked);
+        let setter = "wasi:http/types.outgoing-request.set-authority";
+        let outgoing = &store.data().outgoing;
+        outgoing.refused(setter, &scheme, &authority, &asked);
     }
     Ok((set,))
 }
@@ -110,7 +112,9 @@ fn set_authority_03(
             method: call.method.clone(),
             path: path.map_or("/", PathAndQuery::path).to_owned(),
         };
-        store.data().outgoing.refused(&scheme, &authority, &asked);
+        let setter = "wasi:http/types.request.set-authority";
+        let outgoing = &store.data().outgoing;
+        outgoing.refused(setter, &scheme, &authority, &asked);
     }
     Ok((set,))
 }

@@ -64,11 +64,20 @@ impl Outgoing {
         }
     }
 
-    /// Tells of an authority that was not even taken; where we would have taken it, the guest's own mistake is its own.
-    pub(crate) fn refused(&self, scheme: &str, authority: &str, asked: &Asked) {
+    /// Tells of an authority that `setter` did not take and this parser would not have taken either.
+    pub(crate) fn refused(
+        &self,
+        setter: &'static str,
+        scheme: &str,
+        authority: &str,
+        asked: &Asked,
+    ) {
         if let Err(bad) = Destination::from_guest(scheme, authority) {
-            let denied = Denied::bad(&self.grants, bad);
-            self.teller().deny(&denied, asked);
+            let teller = Teller {
+                interface: setter,
+                ..self.teller()
+            };
+            teller.deny(&Denied::bad(&self.grants, bad), asked);
         }
     }
 

@@ -85,7 +85,16 @@ pub(super) fn call(denied: &Diagnostic, call: String) -> Diagnostic {
     denied
         .clone()
         .note(format!("call: {call}"))
-        .note("the guest received: HTTP-request-denied")
+        .note(format!("the guest received: {}", received(&call)))
+}
+
+/// A setter has one error, which has no name.
+fn received(call: &str) -> &'static str {
+    let function = call.split(' ').next().unwrap_or_default();
+    if function.ends_with(".set-authority") {
+        return "an error when it set this";
+    }
+    "HTTP-request-denied"
 }
 
 fn decided(decision: &Decision<'_>) -> String {
@@ -239,6 +248,22 @@ mod tests {
             .collect();
         assert_eq!(without.join("\n"), denied.to_string());
         assert_eq!(told(41), format!("{once}\n… 41 more like this"));
+    }
+
+    #[test]
+    fn what_the_guest_received_is_what_that_call_gives() {
+        for (call, text) in [
+            (
+                "wasi:http/client.send  GET /  (request 1)",
+                "HTTP-request-denied",
+            ),
+            (
+                "wasi:http/types.request.set-authority  GET /  (request 1)",
+                "an error when it set this",
+            ),
+        ] {
+            assert_eq!(received(call), text, "{call}");
+        }
     }
 
     #[test]
