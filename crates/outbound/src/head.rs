@@ -1,7 +1,7 @@
 //! What leaves in a request's head, and what comes back in a response's.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Frame;
@@ -75,6 +75,10 @@ pub(crate) fn receive<B>(response: &mut Response<B>, options: &Options) -> Resul
     let fields = response.headers();
     if fields.len() > options.response_fields || size(fields) > options.response_head {
         return Err(Error::HeaderSize);
+    }
+    // Where both are said the chunks are the length, and the number is a trap for whoever passes it on.
+    if fields.contains_key(TRANSFER_ENCODING) {
+        response.headers_mut().remove(CONTENT_LENGTH);
     }
     clean(response.headers_mut());
     Ok(())

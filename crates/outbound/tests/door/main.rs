@@ -7,6 +7,7 @@
 
 mod address;
 mod caps;
+mod failing;
 mod http1;
 mod http2;
 mod pooling;
