@@ -27,8 +27,18 @@ impl Http2 {
 
     /// `GET path`, where failing is an outcome.
     pub async fn try_get(&mut self, path: &str) -> Result<StatusCode, hyper::Error> {
+        let authority = self.address.to_string();
+        self.try_get_of(&authority, path).await
+    }
+
+    /// `GET path` under another `:authority` than the server's address.
+    pub async fn try_get_of(
+        &mut self,
+        authority: &str,
+        path: &str,
+    ) -> Result<StatusCode, hyper::Error> {
         self.sender.ready().await?;
-        let request = Request::get(format!("http://{}{path}", self.address)).body(Full::default());
+        let request = Request::get(format!("http://{authority}{path}")).body(Full::default());
         let response = self
             .sender
             .send_request(request.expect("a request"))

@@ -1,5 +1,6 @@
 //! A running `runner up`.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -131,6 +132,28 @@ impl Server {
     /// Its process id: `runner`'s own, also where it was started under another command.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
+    }
+
+    /// How many files and sockets it has open.
+    pub fn descriptors(&self) -> usize {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        folder.expect("it runs, and is ours").count()
+    }
+
+    /// Counts its [`Server::peak_memory`] from now.
+    pub fn forget_peak_memory(&self) {
+        let refs = format!("/proc/{}/clear_refs", self.pid());
+        fs::write(refs, "5").expect("it runs, and is ours");
+    }
+
+    /// The most memory that it has had in use at once, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.pid());
+        let status = fs::read_to_string(status).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        let peak: u64 = peak.expect("Linux").trim().parse().expect("a number");
+        peak * 1024
     }
 
     /// `GET path` on a new connection.

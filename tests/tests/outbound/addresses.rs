@@ -147,3 +147,80 @@ async fn c10_the_spellings_of_one_name_share_one_connection() {
     assert_eq!(scene.dns.asked().len(), 2, "one connection for each guest");
     assert_eq!(scene.end().await.dialled().len(), 2);
 }
+
+#[tokio::test]
+async fn c19_an_alias_is_judged_by_the_name_that_was_asked_and_the_address_that_was_found() {
+    let inside = Canary::start().await;
+    let port = inside.port();
+    let granted = Canary::at(&format!("127.0.0.2:{port}")).await;
+    let rules = ["in.test", "out.test", "far.test", "gone.test", "here.test"]
+        .map(|name| format!("http://{name}:{port}"));
+    let rules = rules
+        .into_iter()
+        .chain([format!("http://127.0.0.2/32:{port}")]);
+    let rules: Vec<String> = rules.collect();
+    let dns = Dns::start(&[
+        ("in.test", &[&["evil.test"]]),
+        ("evil.test", &[&["127.0.0.1"]]),
+        ("out.test", &[&["a.out.test"]]),
+        ("a.out.test", &[&["b.out.test"]]),
+        ("b.out.test", &[&["127.0.0.2"]]),
+        ("far.test", &[&["loop.test"]]),
+        ("loop.test", &[&["far.test"]]),
+        ("gone.test", &[&["nowhere.test"]]),
+        ("here.test", &[&["localhost"]]),
+    ])
+    .await;
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let scene = Scene::start(&rules, dns).await;
+
+    // The name is granted, what it leads to is not.
+    let block = scene
+        .denies(("http", &format!("in.test:{port}"), "/"), [Denied, Denied])
+        .await;
+    assert!(
+        block.contains("`in.test` resolved to 127.0.0.1, not public"),
+        "{block}"
+    );
+    // What it leads to is nobody's to ask for, and need not be.
+    for name in ["evil.test", "a.out.test", "b.out.test"] {
+        let asked = scene.dns.asked();
+        scene
+            .denies(("http", &format!("{name}:{port}"), "/"), [Denied, Denied])
+            .await;
+        assert_eq!(scene.dns.asked(), asked, "{name}");
+    }
+    scene
+        .allows(("http", &format!("out.test:{port}"), "/"))
+        .await;
+    for head in granted.heads() {
+        assert!(
+            head.contains(&format!("\r\nhost: out.test:{port}\r\n")),
+            "{head}"
+        );
+    }
+    // An alias in a circle, one of a name that DNS does not know, and one of this machine.
+    for (name, error) in [
+        ("far.test", "DNS-error"),
+        ("gone.test", "DNS-error"),
+        ("here.test", "HTTP-request-denied"),
+    ] {
+        let url = format!("http://{name}:{port}/");
+        for report in scene.fetch(&[("url", &url)]).await {
+            assert_eq!(report["error"], error, "{name}: {report}");
+        }
+    }
+    assert_eq!(granted.connections(), 2);
+    untouched(&[inside]);
+}
+
+#[tokio::test]
+async fn c43_a_name_server_that_never_answers() {
+    let dns = Dns::start(&[("silent.test", &[&[Dns::SILENCE]])]).await;
+    let scene = Scene::start(&["http://silent.test"], dns).await;
+    let parameters = [("url", "http://silent.test/"), ("connect", "100ms")];
+    for report in scene.fetch(&parameters).await {
+        assert_eq!(report["error"], "DNS-timeout", "{report}");
+    }
+    assert_eq!(scene.end().await.dialled(), Vec::<&str>::new());
+}

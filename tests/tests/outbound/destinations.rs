@@ -179,13 +179,31 @@ async fn c16_the_widest_rule_does_not_cover_metadata_services() {
 async fn c28_connect_and_trace_are_denied_even_where_the_destination_is_allowed() {
     let canary = Canary::start().await;
     let url = canary.url();
-    let scene = Scene::start(&[&url], Dns::start(&[]).await).await;
-    for method in ["CONNECT", "TRACE"] {
-        for report in scene.fetch(&[("url", &url), ("method", method)]).await {
-            assert_eq!(report["error"], "HTTP-request-denied", "{method}: {report}");
+    let scene = Scene::start(&[&url, "http://self"], Dns::start(&[]).await).await;
+    let methods = ["CONNECT", "TRACE", "connect", "Trace", "TRACK"];
+    // Neither is one for the guest's own app, nor one without a rule to be told of a rule.
+    for to in [url.as_str(), "http://self", "http://evil.com:22"] {
+        for method in methods {
+            let parameters = [("url", to), ("method", method)];
+            let reports = scene.fetch(&parameters).await;
+            let block = format!(
+                "denied: probe may not connect to {to}\n\
+                 help: no rule can allow this: method `{method}` is not available to components"
+            );
+            for (server, report) in scene.servers().iter().zip(reports) {
+                assert_eq!(report["error"], "HTTP-request-denied", "{method}: {report}");
+                let line = server.logged(|line| line["text"] == *block).await;
+                assert_eq!(
+                    (&line["event"], &line["method"]),
+                    (&"denied".into(), &method.into())
+                );
+            }
         }
     }
-    assert_eq!(scene.end().await.dialled(), Vec::<&str>::new());
+    let log = scene.end().await;
+    assert_eq!(log.sum("request", "denials"), 30);
+    assert_eq!(log.dialled(), Vec::<&str>::new());
+    assert_eq!(log.inside().len(), 0);
     untouched(&[canary]);
 }
 
@@ -354,12 +372,54 @@ async fn c50_names_come_from_dns_as_they_are_and_never_from_etc_hosts() {
 async fn c56_the_authority_ends_at_the_first_separator() {
     denied(&[
         (("http", "127.0.0.1:PORT", "?@allowed.com/"), BOTH),
+        (("http", "127.0.0.1:PORT", "/@allowed.com/"), BOTH),
         (
             ("http", "127.0.0.1:PORT", "\\@allowed.com/"),
             [Refused("path"), Refused("path")],
         ),
+        (
+            ("http", "127.0.0.1:PORT", "#@allowed.com/"),
+            [Refused("path"), Refused("path")],
+        ),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn c56_a_separator_in_an_authority_is_no_authority() {
+    let canaries = canaries().await;
+    let port = canaries[0].port();
+    let scene = Scene::start(&["http://allowed.com"], Dns::start(&[]).await).await;
+    for separator in ['/', '?', '#', '\\'] {
+        let url = format!("http://127.0.0.1:{port}{separator}@allowed.com/");
+        let (code, block) = scene.explain(&url).await;
+        let head = format!("denied: probe may not connect to http://127.0.0.1:{port}\n");
+        assert!(code == 1 && block.starts_with(&head), "{url}: {block}");
+
+        let authority = format!("127.0.0.1:{port}{separator}@allowed.com");
+        let parts = [
+            ("scheme", "http"),
+            ("authority", &*authority),
+            ("path", "/"),
+        ];
+        for report in scene.fetch(&parts).await {
+            let got = (report["error"].as_str(), report["at"].as_str());
+            assert_eq!(got, (Some("refused"), Some("authority")), "{report}");
+        }
+    }
+    let block = "denied: probe may not connect to http://***@allowed.com\n\
+                 help: no rule can allow this: it has a user name or a password; send them in a header";
+    let setters = [
+        "wasi:http/types.outgoing-request.set-authority",
+        "wasi:http/types.request.set-authority",
+    ];
+    for (server, setter) in scene.servers().iter().zip(setters) {
+        let line = server.logged(|line| line["text"] == block).await;
+        assert_eq!(line["call"], setter, "{line}");
+    }
+    assert_eq!(scene.dns.asked(), Vec::<String>::new());
+    assert_eq!(scene.end().await.dialled(), Vec::<&str>::new());
+    untouched(&canaries);
 }
 
 #[tokio::test]

@@ -5,9 +5,15 @@
 mod addresses;
 mod concurrency;
 mod destinations;
+mod floods;
+mod framing;
+mod hostile;
+mod inside;
 mod narrow;
+mod raw;
 mod requests;
 mod rules;
 mod scene;
+mod sharing;
 mod tls;
 mod upstream;

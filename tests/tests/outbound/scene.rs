@@ -12,7 +12,7 @@ const GUESTS: [(&str, &str); 2] = [("probe", "future"), ("probe3", "send")];
 pub(crate) enum No {
     /// `HTTP-request-denied`, and the log says so.
     Denied,
-    /// The host did not even take this part of the request.
+    /// The host did not even take this part of the request; where it is the authority, the log says so.
     Refused(&'static str),
 }
 
@@ -88,7 +88,8 @@ impl Scene {
             };
             let got = (report["error"].as_str(), report["at"].as_str());
             assert_eq!(got, (Some(error), Some(at)), "{guest}: {url}: {report}");
-            if matches!(says[n], No::Denied) {
+            // A part that is not the destination's is the guest's own mistake.
+            if !matches!(says[n], No::Refused("path")) {
                 self.servers[n].logged(|line| is_denial(line, &block)).await;
             }
         }
@@ -136,6 +137,18 @@ impl Log {
         dials
             .filter_map(|line| line["fields"]["address"].as_str())
             .collect()
+    }
+
+    /// The requests that came from inside the app.
+    pub(crate) fn inside(&self) -> Vec<&Value> {
+        let requests = self.0.iter().filter(|line| line["event"] == "request");
+        requests.filter(|line| line["client"].is_null()).collect()
+    }
+
+    /// The sum of a number in the events of this name.
+    pub(crate) fn sum(&self, event: &str, field: &str) -> u64 {
+        let events = self.0.iter().filter(|line| line["event"] == event);
+        events.filter_map(|line| line[field].as_u64()).sum()
     }
 
     /// All of it.

@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
 use tempfile::NamedTempFile;
@@ -40,7 +41,15 @@ pub(crate) struct Gate {
 /// A listener on loopback.
 pub(crate) struct Upstream {
     port: u16,
-    requests: Arc<AtomicUsize>,
+    seen: Arc<Seen>,
+}
+
+/// Who came.
+#[derive(Default)]
+struct Seen {
+    requests: AtomicUsize,
+    peers: Mutex<Vec<SocketAddr>>,
+    names: Mutex<Vec<Option<String>>>,
 }
 
 /// What an upstream does with a request.
@@ -83,27 +92,40 @@ impl Upstream {
 
     /// How many requests it has read.
     pub(crate) fn requests(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
+        self.seen.requests.load(Ordering::SeqCst)
+    }
+
+    /// The other end of each connection, in order.
+    pub(crate) fn peers(&self) -> Vec<SocketAddr> {
+        self.seen.peers.lock().expect("no panic inside").clone()
+    }
+
+    /// The server name of each finished TLS handshake, in order.
+    pub(crate) fn names(&self) -> Vec<Option<String>> {
+        self.seen.names.lock().expect("no panic inside").clone()
     }
 
     async fn start(does: Does, tls: Option<TlsAcceptor>) -> Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let upstream = Upstream {
             port: listener.local_addr().expect("bound").port(),
-            requests: Arc::default(),
+            seen: Arc::default(),
         };
-        let requests = upstream.requests.clone();
+        let seen = upstream.seen.clone();
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (does, tls, requests) = (does.clone(), tls.clone(), requests.clone());
+            while let Ok((stream, peer)) = listener.accept().await {
+                seen.peers.lock().expect("no panic inside").push(peer);
+                let (does, tls, seen) = (does.clone(), tls.clone(), seen.clone());
                 tokio::spawn(async move {
                     match (tls, &does) {
                         // Not even a greeting.
                         (None, Does::Nothing) => hold_open(stream).await,
-                        (None, _) => serve(stream, does, requests).await,
+                        (None, _) => serve(stream, does, seen).await,
                         (Some(tls), _) => {
                             if let Ok(stream) = tls.accept(stream).await {
-                                serve(stream, does, requests).await;
+                                let name = stream.get_ref().1.server_name().map(str::to_owned);
+                                seen.names.lock().expect("no panic inside").push(name);
+                                serve(stream, does, seen).await;
                             }
                         }
                     }
@@ -122,10 +144,10 @@ async fn hold_open(stream: TcpStream) {
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     does: Does,
-    requests: Arc<AtomicUsize>,
+    seen: Arc<Seen>,
 ) {
     let service = service_fn(move |request| {
-        requests.fetch_add(1, Ordering::SeqCst);
+        seen.requests.fetch_add(1, Ordering::SeqCst);
         answer(request, does.clone())
     });
     let server = auto::Builder::new(TokioExecutor::new());
@@ -245,18 +267,44 @@ impl Authority {
 
     /// What a server of that name presents, and the protocols that it offers.
     pub(crate) fn acceptor(&self, name: &str, alpn: &[&str]) -> TlsAcceptor {
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new([name.to_owned()]).expect("a name");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring has suites for both")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .expect("they belong together");
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        TlsAcceptor::from(Arc::new(config))
+        self.acceptor_of(&[name], alpn)
     }
+
+    /// The same for a server of several names.
+    pub(crate) fn acceptor_of(&self, names: &[&str], alpn: &[&str]) -> TlsAcceptor {
+        self.signed(params(names), alpn)
+    }
+
+    /// The same under any certificate that this authority would sign.
+    pub(crate) fn signed(&self, params: CertificateParams, alpn: &[&str]) -> TlsAcceptor {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        acceptor(&certificate, &key, alpn)
+    }
+}
+
+/// What a server of that name presents that has nobody's word but its own.
+pub(crate) fn self_signed(name: &str) -> TlsAcceptor {
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params(&[name]).self_signed(&key).expect("a certificate");
+    acceptor(&certificate, &key, &[])
+}
+
+/// What a certificate for these names says.
+pub(crate) fn params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    CertificateParams::new(names).expect("names")
+}
+
+fn acceptor(certificate: &Certificate, key: &KeyPair, alpn: &[&str]) -> TlsAcceptor {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has suites for both")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .expect("they belong together");
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
 }
