@@ -86,21 +86,3 @@ fn the_guests_are_what_their_sources_say() {
         xtask::guests::check(xtask::root()).expect("the lock and the sources can be read");
     assert_eq!(differences, [""; 0], "run `cargo xtask guests`");
 }
-
-#[test]
-fn every_test_that_the_specification_names_is_there() {
-    let functions = runner_tests::test_names();
-    let page = read("docs/specification.md");
-    let named: Vec<&str> = page
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .filter_map(|code| code.strip_prefix("test: "))
-        .collect();
-    assert!(named.len() > 40, "{}", named.len());
-    let missing: Vec<_> = named
-        .iter()
-        .filter(|name| !functions.contains(**name))
-        .collect();
-    assert_eq!(missing, [&""; 0]);
-}
