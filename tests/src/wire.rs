@@ -23,6 +23,11 @@ impl Wire {
         self.stream.write_all(bytes).await.expect("it reads");
     }
 
+    /// Ends it as one that breaks: not by a close, after which a client may still listen.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().expect("a socket");
+    }
+
     /// Reads up to the end of a response's head.
     pub async fn head(&mut self) -> String {
         self.until("\r\n\r\n").await

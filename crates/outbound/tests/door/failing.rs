@@ -292,9 +292,8 @@ async fn an_answer_that_is_dropped_before_the_requests_end_drops_the_request() {
 }
 
 /// Ends a connection with a reset: what is unread when it closes is refused.
-async fn reset(stream: TcpStream) {
-    #[expect(deprecated, reason = "a linger of nothing never blocks")]
-    stream.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+fn reset(stream: TcpStream) {
+    stream.set_zero_linger().unwrap();
 }
 
 #[tokio::test]
@@ -308,7 +307,7 @@ async fn a_reset_in_the_middle_is_an_error_and_no_second_attempt() {
             let upstream = Upstream::start("127.0.0.1", move |mut stream, log| async move {
                 log.note(read_head(&mut stream).await.unwrap());
                 stream.write_all(part.as_bytes()).await.unwrap();
-                reset(stream).await;
+                reset(stream);
             })
             .await;
             let url = format!("http://{}", upstream.address);
