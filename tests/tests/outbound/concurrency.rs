@@ -45,7 +45,8 @@ async fn third_is_refused(server: &Server, url: &str, gate: &Gate) {
 async fn however_many_calls_a_guest_makes_its_answer_is_heard() {
     let scene = Scene::start(&[], Dns::start(&[]).await).await;
     for server in scene.servers() {
-        for calls in 1..=260 {
+        // Around 128 things that a task does in one turn, which not every try meets at the wrong moment.
+        for calls in (110..=130).cycle().take(400) {
             let n = calls.to_string();
             let parameters = [("url", "http://evil.com"), ("n", &n), ("times", "1")];
             let tally = fetch(server, &parameters).await;
