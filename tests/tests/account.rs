@@ -204,6 +204,50 @@ async fn what_was_denied_is_observed_and_becomes_a_patch() {
 }
 
 #[tokio::test]
+async fn a_server_that_observes_is_asked_while_it_runs() {
+    let canary = Canary::start().await;
+    let app = app("http://127.0.0.1:1");
+    let nobody = run(app.path(), &["suggest"]).await;
+    assert_eq!(nobody.code, 3, "{nobody:?}");
+    let server = Server::start(&app, &[]).await;
+    let silent = run(app.path(), &["suggest"]).await;
+    assert_eq!(
+        (silent.code, silent.stderr.as_str()),
+        (
+            1,
+            "error: the running server does not observe\n\
+             help: start it with `runner up --observe FILE`, and use the app\n"
+        )
+    );
+    assert_eq!(server.stop().await.code, 0);
+    let patch = app.path().join("grants.patch");
+    let server = Server::start(&app, &["--observe", &patch.display().to_string()]).await;
+    assert_eq!(
+        fetch(&server, &canary.url()).await["error"],
+        "HTTP-request-denied"
+    );
+    let said = run(app.path(), &["suggest"]).await;
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{said:?}");
+    let added = format!(
+        "\n+allowed_outbound_hosts = [\"http://127.0.0.1:1\", \"{}\"]\n",
+        canary.url()
+    );
+    assert!(said.stdout.contains(&added), "{}", said.stdout);
+    let json = run(app.path(), &["suggest", "--format", "json"]).await;
+    let json: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(
+        (&json["schema"], &json["servers"][0]["grants"]),
+        (&1.into(), &1.into())
+    );
+    assert!(!patch.exists(), "at the end only");
+    assert_eq!(server.stop().await.code, 0);
+    assert_eq!(
+        fs::read_to_string(&patch).expect("written").trim(),
+        said.stdout.trim()
+    );
+}
+
+#[tokio::test]
 async fn a_manifest_expects_what_its_own_rules_decide() {
     let rules = "allowed_outbound_hosts = [\"https://*.a.com\", { url = \"https://b.com/v1/\", methods = [\"GET\"] }]\n\
         [[expect]]\ncomponent = \"probe\"\n";

@@ -101,9 +101,11 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// What is in a cache; the folder of control sockets may be beside it.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let found = fs::read_dir(dir).expect("made by a start");
-    let mut files: Vec<_> = found.map(|file| file.expect("readable").path()).collect();
+    let found = found.map(|file| file.expect("readable").path());
+    let mut files: Vec<_> = found.filter(|path| !path.ends_with("run")).collect();
     files.sort_unstable();
     files
 }

@@ -80,6 +80,23 @@ async fn the_denial_in_the_readme_is_the_one_that_is_printed() {
     assert!(read("README.md").contains(printed.trim_end()), "{printed}");
 }
 
+#[tokio::test]
+async fn the_schemas_in_the_tree_are_what_runner_prints() {
+    let printed = runner_tests::run(root(), &["schema"]).await;
+    assert_eq!((printed.code, printed.stderr.as_str()), (0, ""));
+    for name in [
+        "docs/schema/spin-like.schema.json",
+        "templates/http-rust/spin-like.schema.json",
+    ] {
+        assert!(
+            read(name) == printed.stdout,
+            "{name} is old; run `runner schema > {name}`"
+        );
+    }
+    let template = read("templates/http-rust/spin-like.toml");
+    assert!(template.starts_with("#:schema ./spin-like.schema.json\n"));
+}
+
 #[test]
 fn the_guests_are_what_their_sources_say() {
     let differences =

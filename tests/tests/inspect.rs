@@ -371,7 +371,9 @@ async fn who_asks_what_is_no_question_or_too_often_is_turned_away_and_the_app_is
             .expect("it reads");
         let text = answer(stream).await;
         assert!(
-            text.is_empty() || text == "{\"error\":\"the question is `status`\",\"schema\":1}\n",
+            text.is_empty()
+                || text
+                    == "{\"error\":\"the questions are `status` and `suggest`\",\"schema\":1}\n",
             "{question}: {text}"
         );
     }

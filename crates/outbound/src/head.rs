@@ -63,8 +63,15 @@ pub(crate) fn address<B>(
 pub(crate) fn inject<B>(request: &mut Request<B>, inject: Option<&Inject>) {
     if let Some(inject) = inject {
         let (name, value) = (inject.name().clone(), inject.value().clone());
+        remove(request.headers_mut(), |own| is_same(own, &name));
         request.headers_mut().insert(name, value);
     }
+}
+
+/// `x_key` is `x-key` to an upstream that speaks CGI.
+fn is_same(own: &HeaderName, injected: &HeaderName) -> bool {
+    let dashed = |name: &HeaderName| name.as_str().replace('_', "-");
+    own == injected || dashed(own) == dashed(injected)
 }
 
 /// Checks a response's head against the caps, and drops what concerned the connection alone.
@@ -84,10 +91,14 @@ pub(crate) fn receive<B>(response: &mut Response<B>, options: &Options) -> Resul
     Ok(())
 }
 
-/// Drops from a request's trailers what would frame or route a message.
-pub(crate) fn clean_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+/// Drops from a request's trailers what would frame or route a message, and what the door injects.
+pub(crate) fn clean_trailers(
+    mut frame: Frame<Bytes>,
+    injected: Option<&HeaderName>,
+) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
-        remove(trailers, |name| is_ours(name.as_str()));
+        let is_injected = |name: &HeaderName| injected.is_some_and(|own| is_same(name, own));
+        remove(trailers, |name| is_ours(name.as_str()) || is_injected(name));
     }
     frame
 }

@@ -77,7 +77,8 @@ impl Outbound {
         }
         head::inject(&mut request, permit.inject());
         let (head, body) = request.into_parts();
-        let (upload, hold) = Upload::new(body);
+        let injected = permit.inject().map(|inject| inject.name().clone());
+        let (upload, hold) = Upload::new(body, injected);
         let request = Request::from_parts(head, upload);
         let (mut response, lease) = parts
             .exchange(&permit, request, &path, &hold, waits)

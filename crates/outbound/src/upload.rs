@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -19,6 +20,7 @@ pub(crate) struct Upload {
     body: UnsyncBoxBody<Bytes, BoxError>,
     moved: Moved,
     holder: Option<oneshot::Receiver<Released>>,
+    injected: Option<HeaderName>,
 }
 
 /// Held while anybody waits for the response. Dropping it ends the upload: on HTTP/2 the stream lives as long as
@@ -36,7 +38,8 @@ struct Moved(Arc<Mutex<Instant>>);
 struct Released;
 
 impl Upload {
-    pub(crate) fn new<B>(body: B) -> (Upload, Hold)
+    /// `injected` is the header that the door adds: it is in no trailer.
+    pub(crate) fn new<B>(body: B, injected: Option<HeaderName>) -> (Upload, Hold)
     where
         B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
@@ -46,6 +49,7 @@ impl Upload {
             body: body.boxed_unsync(),
             moved: moved.clone(),
             holder: Some(receiver),
+            injected,
         };
         let hold = Hold {
             moved,
@@ -81,7 +85,8 @@ impl Body for Upload {
         }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         self.moved.now();
-        Poll::Ready(frame.map(|frame| frame.map(head::clean_trailers)))
+        let clean = |frame| head::clean_trailers(frame, self.injected.as_ref());
+        Poll::Ready(frame.map(|frame| frame.map(clean)))
     }
 
     fn is_end_stream(&self) -> bool {

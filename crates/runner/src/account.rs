@@ -6,6 +6,7 @@ mod observe;
 use std::sync::Arc;
 
 use runner_host::{Event, Events};
+use serde_json::{Value, json};
 
 use self::audit::Audit;
 use self::observe::Observer;
@@ -49,6 +50,17 @@ impl Account {
             }
             next(event);
         })
+    }
+
+    /// What `runner suggest` is answered. Reads the manifest.
+    pub(crate) fn suggest(&self) -> Value {
+        let Some(observer) = &self.observer else {
+            return json!({ "schema": 1, "error": "the running server does not observe" });
+        };
+        match observer.patch() {
+            Ok((patch, grants)) => json!({ "schema": 1, "grants": grants, "patch": patch }),
+            Err(failure) => json!({ "schema": 1, "error": failure.to_string() }),
+        }
     }
 
     /// Writes what is left to write.

@@ -39,6 +39,9 @@ pub(crate) enum Command {
     /// Say what a component is, what it is granted, and what of that it has used
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
+    /// Print the grants that a server which observes would have needed, as a patch
+    #[command(after_help = SUGGEST_EXAMPLES)]
+    Suggest(Suggest),
     /// Print the manifest's JSON schema, for editors
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
@@ -168,6 +171,23 @@ pub(crate) struct Inspect {
     /// A component of the manifest, or a `.wasm` file (a name without a dot needs `./`)
     #[arg(value_name = "COMPONENT|FILE", add = ArgValueCompleter::new(components_and_files))]
     pub(crate) what: String,
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// The cache directory that the server was started with [default: $XDG_CACHE_HOME/runner or ~/.cache/runner]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "RUNNER_CACHE_DIR",
+        hide_env_values = true
+    )]
+    pub(crate) cache_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// `runner suggest`.
+#[derive(Args, Debug)]
+pub(crate) struct Suggest {
     #[command(flatten)]
     pub(crate) app: AppArgs,
     /// The cache directory that the server was started with [default: $XDG_CACHE_HOME/runner or ~/.cache/runner]
@@ -379,6 +399,12 @@ Examples:
   runner inspect cart                        a component of the app in this folder
   runner inspect target/cart.wasm            a file, without a manifest
   runner inspect cart --format json";
+
+const SUGGEST_EXAMPLES: &str = "\
+Examples:
+  runner up --observe grants.patch           in one terminal; use the app
+  runner suggest                             in another: what it would have needed
+  runner suggest > grants.patch              read it, then: patch -p1 < grants.patch";
 
 const SCHEMA_EXAMPLES: &str = "\
 Examples:

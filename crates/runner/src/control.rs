@@ -1,6 +1,6 @@
 //! The control socket of `runner up`: whoever runs it can ask what its app has used of its grants.
 //!
-//! A Unix socket in a directory that only its owner can reach. One line is asked, `status`, one JSON document is
+//! A Unix socket in a directory that only its owner can reach. One line is asked, `status` or `suggest`, one JSON document is
 //! answered, and the connection is closed. Nothing can be changed through it. A process without one serves as well as
 //! one that has it.
 
@@ -15,6 +15,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use runner_trigger_http::Handle;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 pub(crate) use self::ask::ask;
+use crate::account::Account;
 
 /// Who asks is a person or a script of theirs; more at once are turned away.
 const CONNECTIONS: usize = 8;
@@ -29,6 +31,10 @@ const CONNECTIONS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After an accept that failed, as it does while there are no descriptors left.
 const PAUSE: Duration = Duration::from_millis(200);
+/// What of their grants the components have used.
+pub(crate) const STATUS: &str = "status";
+/// What would have allowed what was denied.
+pub(crate) const SUGGEST: &str = "suggest";
 /// The longest question.
 const QUESTION: u64 = 64;
 /// Sockets of one manifest that are looked at: each is a process that serves it, or was killed.
@@ -48,12 +54,13 @@ impl Control {
         folders: &[PathBuf],
         manifest: &Path,
         handle: Handle,
+        account: &Account,
     ) -> Option<Control> {
         for folder in folders {
             match open(folder, manifest).await {
                 Ok((path, listener)) => {
                     tracing::info!(path = %path.display(), "the control socket is open");
-                    let answering = tokio::spawn(answer(listener, handle));
+                    let answering = tokio::spawn(answer(listener, handle, account.clone()));
                     return Some(Control { path, answering });
                 }
                 Err(error) => tracing::info!(
@@ -139,7 +146,7 @@ fn is_private(folder: &Path) -> io::Result<()> {
     ))
 }
 
-async fn answer(listener: UnixListener, handle: Handle) {
+async fn answer(listener: UnixListener, handle: Handle, account: Account) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     // Connections have a weak one: an app that is over must not wait for who asks.
     let handle = Arc::new(handle);
@@ -150,26 +157,33 @@ async fn answer(listener: UnixListener, handle: Handle) {
         };
         // Who comes when all slots are taken finds the connection closed.
         if let Ok(slot) = slots.clone().try_acquire_owned() {
-            tokio::spawn(attend(stream, Arc::downgrade(&handle), slot));
+            let (handle, account) = (Arc::downgrade(&handle), account.clone());
+            tokio::spawn(attend(stream, handle, account, slot));
         }
     }
 }
 
-async fn attend(mut stream: UnixStream, handle: Weak<Handle>, _slot: OwnedSemaphorePermit) {
+async fn attend(
+    mut stream: UnixStream,
+    handle: Weak<Handle>,
+    account: Account,
+    _slot: OwnedSemaphorePermit,
+) {
     if !is_same_user(&stream) {
         return;
     }
     let Ok(Ok(question)) = timeout(PATIENCE, question(&mut stream)).await else {
         return;
     };
-    let Some(app) = handle.upgrade().map(|handle| handle.app()) else {
-        return;
-    };
     let answer = match question.as_str() {
-        "status" => status::of(&app),
-        _ => serde_json::json!({ "schema": 1, "error": "the question is `status`" }),
+        STATUS => handle.upgrade().map(|handle| status::of(&handle.app())),
+        // It reads the manifest.
+        SUGGEST => tokio::task::spawn_blocking(move || account.suggest())
+            .await
+            .ok(),
+        _ => Some(json!({ "schema": 1, "error": "the questions are `status` and `suggest`" })),
     };
-    drop(app);
+    let Some(answer) = answer else { return };
     let mut answer = answer.to_string();
     answer.push('\n');
     // Who asked may have gone away.

@@ -83,7 +83,7 @@ fn of_component(
         return Err(Failure::new(Exit::App, sentence, help));
     };
     let folders = load::control_folders(args.cache_dir.as_deref(), environment);
-    let answers = up::runtime()?.block_on(control::ask(&folders, reader.path()));
+    let answers = up::runtime()?.block_on(control::ask(&folders, reader.path(), control::STATUS));
     let granted = Granted {
         id: component.id.clone(),
         rights: Rights::of(component),

@@ -28,6 +28,7 @@ mod reload;
 mod rights;
 mod schema;
 mod signals;
+mod suggest;
 mod telemetry;
 mod up;
 mod version;
@@ -87,6 +88,7 @@ fn dispatch(cli: &Cli, print: &Print) -> Result<Exit, Failure> {
         Command::Check(args) => check::run(args, &cli.global, &environment, print),
         Command::Explain(args) => explain::run(args, &cli.global, &environment, print),
         Command::Allow(args) => allow::run(args, &cli.global, &environment, print),
+        Command::Suggest(args) => suggest::run(args, &cli.global, &environment, print),
         Command::Inspect(args) => inspect::run(args, &cli.global, &environment, print),
         Command::Schema => {
             print.data(&schema::text());

@@ -63,6 +63,7 @@ fn serve(
             loader,
             telemetry,
             environment,
+            account: &account,
         }
         .run()
         .await
@@ -88,6 +89,7 @@ struct Service<'a> {
     loader: Loader,
     telemetry: &'a Telemetry,
     environment: &'a Environment,
+    account: &'a Account,
 }
 
 impl Service<'_> {
@@ -147,11 +149,11 @@ impl Service<'_> {
             .await
     }
 
-    /// Opens the socket on which `runner inspect` asks.
+    /// Opens the socket on which `runner inspect` and `runner suggest` ask.
     async fn control(&self, handle: &Handle) -> Option<Control> {
         let cache_dir = self.args.cache.cache_dir.as_deref();
         let folders = load::control_folders(cache_dir, self.environment);
-        Control::open(&folders, self.reader.path(), handle.clone()).await
+        Control::open(&folders, self.reader.path(), handle.clone(), &self.account).await
     }
 
     /// Listens; and what to say of it.

@@ -118,7 +118,8 @@ async fn a_header_is_injected_at_the_door_and_the_guest_never_has_it() {
     let canary = Canary::start().await;
     let url = canary.url();
     let list = format!(
-        "{{ url = \"{url}/v1/\", inject = {{ header = \"Authorization\", value = \"Bearer {{{{ token }}}}\" }} }}, \
+        "{{ url = \"{url}/key/\", inject = {{ header = \"x-api-key\", value = \"{{{{ token }}}}\" }} }}, \
+         {{ url = \"{url}/v1/\", inject = {{ header = \"Authorization\", value = \"Bearer {{{{ token }}}}\" }} }}, \
          \"{url}\""
     );
     for (_, server) in served(&list).await {
@@ -146,6 +147,19 @@ async fn a_header_is_injected_at_the_door_and_the_guest_never_has_it() {
             .collect();
         let ours = vec!["authorization: Bearer hunter2"];
         assert_eq!(tokens, [ours.clone(), ours, vec![]], "{heads:?}");
+        let key = [
+            ("url", &*format!("{url}/key/")),
+            ("header", "x_api_key:mine"),
+            ("trailer", "x-api-key:mine"),
+            ("method", "POST"),
+            ("body", "x"),
+        ];
+        assert_eq!(fetch(&server, &key).await["status"], 200);
+        let head = canary.heads().pop().expect("it came");
+        assert!(
+            head.contains("\r\nx-api-key: hunter2\r\n") && !head.contains("mine"),
+            "{head}"
+        );
         let system = server.get("/headers").await;
         assert!(!system.body.contains("hunter2"), "{}", system.body);
         let stopped = server.stop().await;

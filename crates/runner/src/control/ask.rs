@@ -16,12 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Ten thousand components with their rules fit into this.
 const ANSWER: u64 = 16 * 1024 * 1024;
 
-/// What each process that serves `manifest` answers. One that does not answer is left out.
-pub(crate) async fn ask(folders: &[PathBuf], manifest: &Path) -> Vec<Value> {
+/// What each process that serves `manifest` answers to a question. One that does not answer is left out.
+pub(crate) async fn ask(folders: &[PathBuf], manifest: &Path, question: &str) -> Vec<Value> {
     let mut answers = Vec::new();
     let private = folders.iter().filter(|folder| is_private(folder).is_ok());
     for path in private.flat_map(|folder| sockets(folder, manifest)) {
-        match timeout(PATIENCE, status(&path)).await {
+        match timeout(PATIENCE, answer(&path, question)).await {
             Ok(Ok(answer)) if answer["schema"] == 1 => answers.push(answer),
             Ok(Ok(_)) => tracing::info!(path = %path.display(), "another version of runner"),
             Ok(Err(error)) => tracing::info!(path = %path.display(), %error, "no answer"),
@@ -31,9 +31,9 @@ pub(crate) async fn ask(folders: &[PathBuf], manifest: &Path) -> Vec<Value> {
     answers
 }
 
-async fn status(path: &Path) -> io::Result<Value> {
+async fn answer(path: &Path, question: &str) -> io::Result<Value> {
     let mut stream = reach(path).await?;
-    stream.write_all(b"status\n").await?;
+    stream.write_all(format!("{question}\n").as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(ANSWER).read_to_end(&mut answer).await?;
     serde_json::from_slice(&answer).map_err(io::Error::other)
