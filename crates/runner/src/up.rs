@@ -153,7 +153,7 @@ impl Service<'_> {
     async fn control(&self, handle: &Handle) -> Option<Control> {
         let cache_dir = self.args.cache.cache_dir.as_deref();
         let folders = load::control_folders(cache_dir, self.environment);
-        Control::open(&folders, self.reader.path(), handle.clone(), &self.account).await
+        Control::open(&folders, self.reader.path(), handle.clone(), self.account).await
     }
 
     /// Listens; and what to say of it.
