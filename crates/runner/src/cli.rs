@@ -172,22 +172,19 @@ pub(crate) struct Inspect {
     #[arg(value_name = "COMPONENT|FILE", add = ArgValueCompleter::new(components_and_files))]
     pub(crate) what: String,
     #[command(flatten)]
-    pub(crate) app: AppArgs,
-    /// The cache directory that the server was started with [default: $XDG_CACHE_HOME/runner or ~/.cache/runner]
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "RUNNER_CACHE_DIR",
-        hide_env_values = true
-    )]
-    pub(crate) cache_dir: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) format: FormatArgs,
+    pub(crate) server: ServerArgs,
 }
 
 /// `runner suggest`.
 #[derive(Args, Debug)]
 pub(crate) struct Suggest {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// Which running servers are asked, and how the answer looks.
+#[derive(Args, Debug)]
+pub(crate) struct ServerArgs {
     #[command(flatten)]
     pub(crate) app: AppArgs,
     /// The cache directory that the server was started with [default: $XDG_CACHE_HOME/runner or ~/.cache/runner]

@@ -50,7 +50,7 @@ pub(crate) fn run(
         true => of_component(args, global, environment)?,
         false => of_file(&in_directory(global, Path::new(&args.what)), None)?,
     };
-    match args.format.format {
+    match args.server.format.format {
         Format::Text => print.data(&text::of(&report)),
         Format::Json => print.data(&short_safe(&report.json())),
     }
@@ -74,7 +74,7 @@ fn of_component(
     global: &Global,
     environment: &Environment,
 ) -> Result<Report, Failure> {
-    let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
+    let reader = Reader::new(&args.server.app, global.directory.as_deref(), environment)?;
     let manifest = reader.read()?;
     let component = component(&manifest, &args.what)?;
     let Source::Local { path, .. } = &component.source else {
@@ -82,7 +82,7 @@ fn of_component(
         let help = "fetch it, and name the file: `runner inspect ./FILE.wasm`";
         return Err(Failure::new(Exit::App, sentence, help));
     };
-    let folders = load::control_folders(args.cache_dir.as_deref(), environment);
+    let folders = load::control_folders(args.server.cache_dir.as_deref(), environment);
     let answers = up::runtime()?.block_on(control::ask(&folders, reader.path(), control::STATUS));
     let granted = Granted {
         id: component.id.clone(),

@@ -19,8 +19,8 @@ pub(crate) fn run(
     environment: &Environment,
     print: &Print,
 ) -> Result<Exit, Failure> {
-    let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
-    let folders = load::control_folders(args.cache_dir.as_deref(), environment);
+    let reader = Reader::new(&args.server.app, global.directory.as_deref(), environment)?;
+    let folders = load::control_folders(args.server.cache_dir.as_deref(), environment);
     let asked = control::ask(&folders, reader.path(), control::SUGGEST);
     let answers = up::runtime()?.block_on(asked);
     if answers.is_empty() {
@@ -33,7 +33,7 @@ pub(crate) fn run(
     if observing.is_empty() {
         return Err(not_observing(&answers));
     }
-    match args.format.format {
+    match args.server.format.format {
         Format::Text => {
             for answer in &observing {
                 print.data(answer["patch"].as_str().unwrap_or_default());
