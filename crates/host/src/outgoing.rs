@@ -21,6 +21,9 @@ use crate::event::{Decision, Event, RequestId, Verdict};
 use crate::usage::Usage;
 use crate::{BoxError, inside};
 
+/// What is told of a method.
+const SHOWN: usize = 64;
+
 type Io = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 type Sent = Result<(Response<WasiBody>, Io), HttpError>;
 
@@ -264,10 +267,17 @@ pub(crate) struct Asked {
 impl Asked {
     fn of<B>(request: &Request<B>) -> Asked {
         Asked {
-            method: request.method().clone(),
+            method: shown(request.method()),
             path: request.uri().path().to_owned(),
         }
     }
+}
+
+/// A method as it is told: a guest's own can be megabytes long, and is never sent then.
+fn shown(method: &Method) -> Method {
+    let name = method.as_str();
+    let cut = &name[..name.len().min(SHOWN)];
+    Method::from_bytes(cut.as_bytes()).unwrap_or_default()
 }
 
 /// Tells of denials, counts them, and says what the guest gets.

@@ -29,6 +29,8 @@ const MAX_SIZE: usize = 1024 * 1024;
 const MAX_COMPONENTS: usize = 10_000;
 /// Ten for each component; it bounds what is kept of a hostile file, where each takes a hundred bytes.
 const MAX_VALUES: usize = 100_000;
+/// A dot in a key makes a table. A hundred thousand values have room for as many in their texts.
+const MAX_DOTS: usize = 3 * MAX_VALUES;
 /// The only version there is.
 const VERSION: i64 = 2;
 
@@ -288,15 +290,24 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Error {
 
 /// Each value has a `=` before it or a `,` behind it; those within a text are counted too.
 fn has_too_many_values(text: &str) -> bool {
-    let marks = text.bytes().filter(|byte| matches!(byte, b'=' | b','));
-    marks.count() > MAX_VALUES
+    let (mut marks, mut dots) = (0, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'=' | b',' => marks += 1,
+            b'.' => dots += 1,
+            _ => {}
+        }
+    }
+    marks > MAX_VALUES || dots > MAX_DOTS
 }
 
 fn too_many_values(path: &Path) -> Error {
     let message = format!("`{}` has too many values", path.display());
     let error = Diagnostic::error(Code::TooManyValues, message);
     error
-        .help(format!("a manifest has at most {MAX_VALUES} `=` and `,`"))
+        .help(format!(
+            "a manifest has at most {MAX_VALUES} `=` and `,`, and {MAX_DOTS} dots"
+        ))
         .into()
 }
 

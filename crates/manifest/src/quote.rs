@@ -21,7 +21,7 @@ pub(crate) fn escape(text: &str) -> String {
 pub(crate) fn escape_line(line: &str, mark: Range<usize>, width: usize) -> (String, Range<usize>) {
     let (before_it, line) = near(line, &mark);
     let mark = mark.start - before_it.len()..mark.end - before_it.len();
-    let line = &without_credentials(line);
+    let line = &without_secrets(&without_credentials(line));
     let fits = mark.end <= after(line, 0, width);
     let start = if fits && before_it.is_empty() {
         0
@@ -77,6 +77,52 @@ fn without_credentials(line: &str) -> String {
     out
 }
 
+/// A line with stars for a value that is a secret written out: what a rule injects, and the default of a secret variable.
+fn without_secrets(line: &str) -> String {
+    let secret_default = line.contains("secret");
+    let keys = [("value", true), ("default", secret_default)];
+    let mut out = line.to_owned();
+    for (key, _) in keys.into_iter().filter(|(_, is_secret)| *is_secret) {
+        let mut from = 0;
+        while let Some(span) = written(&out, key, from) {
+            from = span.end;
+            // A template shows no more than a variable's name.
+            if !out[span.clone()].contains("{{") {
+                let stars = "*".repeat(span.len());
+                out.replace_range(span, &stars);
+            }
+        }
+    }
+    out
+}
+
+/// Where the next text stands that is given to a key, without its quotes.
+fn written(line: &str, key: &str, from: usize) -> Option<Range<usize>> {
+    let mut at = from;
+    loop {
+        let start = at + line.get(at..)?.find(key)?;
+        at = start + key.len();
+        let begins =
+            !line[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '-');
+        let rest = line[at..].trim_start();
+        let text = rest
+            .strip_prefix('=')
+            .map(str::trim_start)
+            .filter(|_| begins);
+        let Some(quote) = text.and_then(|text| text.chars().next()) else {
+            continue;
+        };
+        if quote != '"' && quote != '\'' {
+            continue;
+        }
+        let open = line.len() - text.unwrap_or_default().len() + 1;
+        let close = line[open..]
+            .find(quote)
+            .map_or(line.len(), |end| open + end);
+        return Some(open..close);
+    }
+}
+
 /// Cuts a text that goes into a message to `length` characters.
 pub(crate) fn shorten(text: &str, length: usize) -> String {
     match text.char_indices().nth(length) {
@@ -119,6 +165,33 @@ mod tests {
 
     fn shows(line: &str, expected: &str) {
         assert_eq!(without_credentials(line), expected);
+    }
+
+    #[test]
+    fn a_secret_that_is_written_out_is_stars() {
+        for (line, expected) in [
+            (
+                r#"x = { url = "https://a.com", inject = { header = "a", value = "PW99" } }"#,
+                r#"x = { url = "https://a.com", inject = { header = "a", value = "****" } }"#,
+            ),
+            ("value='PW'", "value='**'"),
+            (
+                r#"value = "Bearer {{ token }}""#,
+                r#"value = "Bearer {{ token }}""#,
+            ),
+            (
+                r#"token = { default = "PW", secret = true }"#,
+                r#"token = { default = "**", secret = true }"#,
+            ),
+            (
+                r#"lang = { default = "en" }"#,
+                r#"lang = { default = "en" }"#,
+            ),
+            (r#"value = "PW"#, r#"value = "**"#),
+            ("value = 1, my_value = 'x'", "value = 1, my_value = 'x'"),
+        ] {
+            assert_eq!(without_secrets(line), expected);
+        }
     }
 
     #[test]

@@ -10,10 +10,14 @@ use runner_manifest::{
     Part, Place,
 };
 
+use crate::permit::MAX_METHOD;
 use crate::{Grants, Permit};
 
 /// A name with more private addresses than this is not one to allow address by address.
 const MOST_SUGGESTED: usize = 4;
+
+/// What tells denied paths apart; a guest can make them long.
+const MAX_SUBJECT: usize = 256;
 
 /// The words beside a component, or a list, without any rule.
 const NOTHING_COVERS: &str = "no `allowed_outbound_hosts` here covers it";
@@ -30,7 +34,7 @@ enum Why {
     /// It is not a destination at all.
     Bad(BadDestination),
     /// Its method is for nobody.
-    Method { to: Destination, method: Method },
+    Method { to: Destination, method: Box<str> },
     /// No rule covers it.
     Rules {
         to: Destination,
@@ -62,7 +66,8 @@ impl Denied {
 
     /// Refuses a method that is for nobody: no rule could allow it.
     pub(crate) fn method(grants: &Arc<Grants>, call: &Call<'_>) -> Denied {
-        let (to, method) = (call.to.clone(), call.method.clone());
+        let name = call.method.as_str();
+        let (to, method) = (call.to.clone(), name[..name.len().min(MAX_METHOD)].into());
         Denied::new(grants, Why::Method { to, method })
     }
 
@@ -110,7 +115,10 @@ impl Denied {
     pub fn subject(&self) -> String {
         match &*self.why {
             Why::Rules { to, method, path } if self.grants.allow.has_narrow() => {
-                format!("{method} {to}{path}")
+                format!(
+                    "{method} {to}{}",
+                    &path[..path.floor_char_boundary(MAX_SUBJECT)]
+                )
             }
             Why::Method { to, method } => format!("{method} {to}"),
             _ => self.destination(),
@@ -135,7 +143,8 @@ impl Denied {
             Why::Bad(_) | Why::Method { .. } => Vec::new(),
             Why::Rules { to, method, path } => {
                 let call = Call::new(to, method, path);
-                vec![suggestion(&call, self.grants.allow.nearest(&call).as_ref())]
+                let nearest = self.grants.allow.nearest(&call);
+                suggestion(&call, nearest.as_ref()).into_iter().collect()
             }
             Why::Address { origin, found, .. } => {
                 let suggested = &found[..found.len().min(MOST_SUGGESTED)];
@@ -164,7 +173,11 @@ impl Denied {
                 let call = Call::new(to, method, path);
                 let nearest = self.grants.allow.nearest(&call);
                 let (place, label) = self.mark(nearest.as_ref());
-                at(self.message(&what(&call, nearest.as_ref())), place, label)
+                let denied = at(self.message(&what(&call, nearest.as_ref())), place, label);
+                match suggestion(&call, nearest.as_ref()) {
+                    Some(_) => denied,
+                    None => denied.help("no rule for a path can have this one: write it plainly"),
+                }
             }
             Why::Address {
                 origin,
@@ -250,15 +263,17 @@ fn what(call: &Call<'_>, nearest: Option<&Miss<'_>>) -> String {
     connect(&call.to.to_string())
 }
 
-/// For this method and path alone where the server is allowed for others; else for the server.
-fn suggestion(call: &Call<'_>, nearest: Option<&Miss<'_>>) -> Suggestion {
-    let (url, method) = (format!("{}{}", call.to, call.path), call.method.as_str());
-    // A path that can be read in more than one way is in no rule.
-    if is_narrow(nearest) && AllowedHost::parse_url(&url, &[method]).is_ok() {
-        let method = Some(method.to_owned());
-        return Suggestion { url, method };
+/// For this method and path alone where the server is allowed for others; else for the server. None where the path is one
+/// that no rule can have: then the whole server would be more than what was asked.
+fn suggestion(call: &Call<'_>, nearest: Option<&Miss<'_>>) -> Option<Suggestion> {
+    if !is_narrow(nearest) {
+        return Some(Suggestion::server(call.to.to_string()));
     }
-    Suggestion::server(call.to.to_string())
+    let (url, method) = (format!("{}{}", call.to, call.path), call.method.as_str());
+    // In a manifest, braces would be a variable.
+    let is_plain = !url.contains("{{") && AllowedHost::parse_url(&url, &[method]).is_ok();
+    let method = Some(method.to_owned());
+    is_plain.then_some(Suggestion { url, method })
 }
 
 fn allow(component: &ComponentId, suggestions: &[Suggestion]) -> String {
@@ -449,13 +464,34 @@ help: to allow exactly this, run
                 "GET https://a.com/v2;$(x)'",
                 r"'https://a.com/v2;$(x)'\''' --method GET",
             ),
-            ("GET https://a.com/v1/../x", "https://a.com"),
             ("GET https://b.com/v1/x", "https://b.com"),
         ] {
             let block = block(rules, call);
             let end = format!("\n      runner allow thief {command}");
             assert!(block.ends_with(&end), "{block}");
         }
+        // Never more than what was asked.
+        let long = format!("GET https://a.com/{}", "x".repeat(600));
+        for call in [
+            "GET https://a.com/v1/../x",
+            "GET https://a.com/{{token}}",
+            &long,
+        ] {
+            let block = block(rules, call);
+            let end = "\nhelp: no rule for a path can have this one: write it plainly";
+            assert!(
+                block.ends_with(end) && !block.contains("runner allow"),
+                "{block}"
+            );
+        }
+        let block = block(
+            rules,
+            &format!("{} https://a.com/v1/x", "M".repeat(1 << 20)),
+        );
+        assert!(
+            block.len() < 500 && block.contains("no rule can allow this: method"),
+            "{block}"
+        );
     }
 
     #[test]

@@ -10,6 +10,9 @@ use runner_manifest::{
 
 use crate::Denied;
 
+/// Longer than any method that is registered; a guest could send megabytes.
+pub(crate) const MAX_METHOD: usize = 32;
+
 /// What one component was granted; made when its app is loaded, shared by all its requests.
 #[derive(Clone, Debug)]
 pub struct Grants {
@@ -56,7 +59,7 @@ pub struct Permit {
 /// # Errors
 /// No rule of the component's list covers it, or its method is for nobody.
 pub fn permit(grants: &Arc<Grants>, call: &Call<'_>) -> Result<Permitted, Denied> {
-    if is_never_sent(call.method) {
+    if is_never_sent(call.method) || call.method.as_str().len() > MAX_METHOD {
         return Err(Denied::method(grants, call));
     }
     let Some(at) = grants.allow.covering(call) else {

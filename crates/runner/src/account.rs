@@ -33,7 +33,9 @@ impl Account {
         let observe = args.observe.as_deref();
         Ok(Account {
             audit: audit.map(|path| Audit::open(path, telemetry)).transpose()?,
-            observer: observe.map(|path| Observer::new(path, reader)),
+            observer: observe
+                .map(|path| Observer::new(path, reader))
+                .transpose()?,
         })
     }
 
@@ -68,7 +70,9 @@ impl Account {
         self.audit.iter().for_each(Audit::finish);
         if let Some(observer) = &self.observer {
             telemetry.say(&match observer.write() {
-                Ok(text) => Notice::new("observed", text).important(),
+                Ok(text) => Notice::new("observed", text.clone())
+                    .with("message", text)
+                    .important(),
                 Err(failure) => Notice::failure(&failure),
             });
         }

@@ -83,7 +83,10 @@ fn covering<'a>(component: &'a Component, entry: &Entry) -> Option<&'a AllowedHo
     let covers = |call: &WrittenCall| {
         let rule = &list.rules()[list.covering(&call.as_call())?];
         // A whole server is covered by a rule for a whole server.
-        (entry.is_narrow() || !rule.is_narrow()).then_some(rule)
+        let server = entry.is_narrow() || !rule.is_narrow();
+        // And every method by a rule for every method.
+        let methods = !entry.has_all_methods() || rule.methods().is_empty();
+        (server && methods).then_some(rule)
     };
     let calls = entry.calls().ok()?;
     let rules: Option<Vec<_>> = calls.iter().map(covers).collect();

@@ -320,11 +320,27 @@ fn is_obvious(path: &str) -> bool {
         rest = &rest[at + 3..];
     }
     for _ in 0..8 {
-        let dots = |segment: &str| segment == "." || segment == "..";
-        if text.split(['/', '\\', ';']).any(dots) {
-            return false;
-        }
         text = decoded_once(&text);
+    }
+    let like_a_dot = |c: char| "\u{2024}\u{ff0e}".contains(c);
+    let like_a_slash = |c: char| "\u{2215}\u{ff0f}\u{ff3c}\\;?#".contains(c);
+    let folded: String = text
+        .chars()
+        .map(|c| match c {
+            c if like_a_dot(c) => ".".to_owned(),
+            '\u{2025}' => "..".to_owned(),
+            c if like_a_slash(c) => "/".to_owned(),
+            c => c.to_string(),
+        })
+        .collect();
+    let is_dots = |segment: &str| {
+        matches!(
+            segment.trim_matches(|c: char| c.is_whitespace() || c.is_control()),
+            "." | ".."
+        )
+    };
+    if folded.contains('\u{fffd}') || folded.split('/').any(is_dots) {
+        return false;
     }
     // What is still escaped after so many rounds is made to deceive.
     deepest(path) < 4
@@ -352,16 +368,7 @@ fn decoded_once(text: &str) -> String {
             }
         }
     }
-    // Only ASCII has a meaning here.
-    out.iter()
-        .map(|&byte| {
-            if byte.is_ascii() {
-                char::from(byte)
-            } else {
-                '?'
-            }
-        })
-        .collect()
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// In how many rounds the last escape is gone.

@@ -35,7 +35,7 @@ pub(crate) enum Why {
     Path,
     #[error("has a path that is no path")]
     BadPath,
-    #[error("has a path that can be read in more than one way")]
+    #[error("has a path that is not written plainly")]
     NotPlain(Box<str>),
     #[error("has paths or methods, which are HTTP's")]
     NarrowScheme,

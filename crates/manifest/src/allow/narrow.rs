@@ -93,6 +93,11 @@ impl Narrow {
 
 impl Below {
     fn parse(path: &str) -> Result<Below, Why> {
+        // As other tools write what is here a `/` at the end.
+        let folder = path.strip_suffix("*").or(path.strip_suffix("..."));
+        if let Some(folder) = folder.filter(|folder| folder.ends_with('/')) {
+            return Err(Why::NotPlain(folder.into()));
+        }
         match NormalPath::parse(path) {
             Ok(normal) if normal.as_str() == path && is_plain(path) => Ok(Below(path.into())),
             Ok(normal) if is_plain(normal.as_str()) => Err(Why::NotPlain(normal.as_str().into())),
@@ -147,17 +152,25 @@ fn is_plain(path: &str) -> bool {
         && decoded(path).is_some_and(|text| !has_dot_segment(&text))
 }
 
-fn has_dot_segment(path: &[u8]) -> bool {
-    let mut segments = path.split(|byte| matches!(byte, b'/' | b'\\' | b';'));
-    segments.any(|segment| matches!(segment, b"." | b".."))
+/// Whether a reader who cuts at any of these, trims, or takes one character for another finds a dot segment.
+fn has_dot_segment(path: &str) -> bool {
+    let cuts = ['/', '\\', ';', '?', '#', '\u{2215}', '\u{ff0f}', '\u{ff3c}'];
+    let dot = |c: char| matches!(c, '.' | '\u{2024}' | '\u{ff0e}');
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    path.split(cuts).any(|segment| {
+        let segment = segment.trim_matches(blank);
+        segment == "\u{2025}"
+            || (1..=2).contains(&segment.chars().count()) && segment.chars().all(dot)
+    })
 }
 
 /// All escapes decoded, and those that come out of that; none when that does not end.
-fn decoded(path: &str) -> Option<Vec<u8>> {
+fn decoded(path: &str) -> Option<String> {
     let mut text = path.as_bytes().to_vec();
     for _ in 0..MAX_DECODED {
         if !text.contains(&b'%') {
-            return Some(text);
+            // Bytes that are no text are read in as many ways as there are readers.
+            return String::from_utf8(text).ok();
         }
         text = decode(&text);
     }
@@ -238,6 +251,16 @@ mod tests {
             ("/v1/", "/v1/..;/admin", Ambiguous),
             ("/v1/", "/v1/..;x=1/admin", Ambiguous),
             ("/v1/", "/v1/..%3b/admin", Ambiguous),
+            ("/v1/", "/v1/..%3fa", Ambiguous),
+            ("/v1/", "/v1/..%23/a", Ambiguous),
+            ("/v1/", "/v1/..%20/a", Ambiguous),
+            ("/v1/", "/v1/%20../a", Ambiguous),
+            ("/v1/", "/v1/..%0a/a", Ambiguous),
+            ("/v1/", "/v1/%c0%ae%c0%ae/a", Ambiguous),
+            ("/v1/", "/v1/%ef%bc%8e%ef%bc%8e/a", Ambiguous),
+            ("/v1/", "/v1/%e2%80%a5/a", Ambiguous),
+            ("/v1/", "/v1/..%ef%bc%8fa", Ambiguous),
+            ("/v1/", "/v1/%c3%a9", Fits),
             ("/v1/", "/v1/a\\b", Ambiguous),
             ("/v1/", "/v1/%00", Ambiguous),
             ("/v1/", "/v1/%zz", Ambiguous),
@@ -274,6 +297,8 @@ mod tests {
             ("/v1/", Ok(())),
             ("/v1/%7Ejoe", Err(Why::NotPlain("/v1/~joe".into()))),
             ("/v1/../x", Err(Why::NotPlain("/x".into()))),
+            ("/v1/*", Err(Why::NotPlain("/v1/".into()))),
+            ("/v1/...", Err(Why::NotPlain("/v1/".into()))),
             ("/v1/..%2fx", Err(Why::BadPath)),
             ("/v1/ x", Err(Why::BadPath)),
             ("v1", Err(Why::BadPath)),

@@ -1,12 +1,14 @@
 //! `--observe`: the grants that would have allowed what was tried, as a patch that a person reads and applies.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use runner_host::{Decision, Verdict};
-use runner_manifest::{ComponentId, WrittenCall};
+use runner_manifest::{ComponentId, Manifest, WrittenCall};
 use runner_outbound::{Denied, Suggestion};
 
 use crate::allow::{self, Entry};
@@ -14,8 +16,12 @@ use crate::exit::{Exit, Failure};
 use crate::load::Reader;
 use crate::telemetry::escaped;
 
-/// More different calls than anybody grants one by one.
-const MAX_WANTED: usize = 1000;
+/// More different calls of one component than anybody grants one by one.
+const MAX_OF_ONE: usize = 50;
+/// And of all of them: the manifest is read again for each.
+const MAX_WANTED: usize = 200;
+/// What is shown of a destination that is none.
+const MAX_SHOWN: usize = 256;
 
 /// Remembers what was denied; cheap to clone.
 #[derive(Clone)]
@@ -35,12 +41,39 @@ struct Tried {
 }
 
 impl Observer {
-    pub(super) fn new(file: &Path, reader: &Reader) -> Observer {
-        Observer {
+    /// Says now what would be in the way of the file at the end.
+    pub(super) fn new(file: &Path, reader: &Reader) -> Result<Observer, Failure> {
+        let observer = Observer {
             file: file.to_owned(),
             reader: reader.clone(),
             tried: Arc::default(),
+        };
+        let there = fs::symlink_metadata(file);
+        let is_manifest = || fs::canonicalize(file).ok() == fs::canonicalize(reader.path()).ok();
+        if there.is_ok_and(|there| !there.is_file() || is_manifest()) {
+            let why = io::Error::other("something else is there");
+            return Err(observer.unwritable(&why));
         }
+        let draft = observer.draft();
+        let writable = create(&draft).and_then(|_| fs::remove_file(&draft));
+        writable.map_err(|error| observer.unwritable(&error))?;
+        Ok(observer)
+    }
+
+    fn unwritable(&self, why: &io::Error) -> Failure {
+        let sentence = format!("`{}` cannot be written: {why}", self.file.display());
+        Failure::new(
+            Exit::Environment,
+            sentence,
+            "name another file with `--observe`",
+        )
+    }
+
+    /// Beside the file, for a rename cannot leave a file system.
+    fn draft(&self) -> PathBuf {
+        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
+        self.file
+            .with_file_name(format!(".{name}.{}.tmp", std::process::id()))
     }
 
     /// Remembers a denial.
@@ -54,14 +87,11 @@ impl Observer {
     /// Writes the patch to its file, and says so.
     pub(super) fn write(&self) -> Result<String, Failure> {
         let (patch, count) = self.patch()?;
-        fs::write(&self.file, patch).map_err(|error| {
-            let sentence = format!("`{}` cannot be written: {error}", self.file.display());
-            Failure::new(
-                Exit::Environment,
-                sentence,
-                "name another file with `--observe`",
-            )
-        })?;
+        let draft = self.draft();
+        let written = create(&draft)
+            .and_then(|mut file| file.write_all(patch.as_bytes()))
+            .and_then(|()| fs::rename(&draft, &self.file));
+        written.map_err(|error| self.unwritable(&error))?;
         let file = escaped(&self.file.display().to_string()).into_owned();
         Ok(match count {
             0 => format!("observed: nothing was denied that a grant would allow; `{file}` says so"),
@@ -83,18 +113,19 @@ impl Observer {
         let path = self.reader.path();
         let old =
             fs::read_to_string(path).map_err(|error| Failure::of(Exit::Environment, &error))?;
-        let mut new = old.clone();
-        let (mut count, mut by_hand) = (0, Vec::new());
-        for (id, suggestion) in &tried.wanted {
-            let allowed = |call: WrittenCall| {
-                let component = manifest.components.get(id);
-                component
-                    .is_some_and(|component| component.allow.covering(&call.as_call()).is_some())
-            };
+        let missing = |(id, suggestion): &&(ComponentId, Suggestion)| {
+            let allow = manifest
+                .components
+                .get(id)
+                .map(|component| &component.allow);
             // It may have been granted since.
-            if call(suggestion).is_some_and(allowed) {
-                continue;
-            }
+            let granted = call(suggestion)
+                .zip(allow)
+                .is_some_and(|(call, allow)| allow.covering(&call.as_call()).is_some());
+            !granted
+        };
+        let (mut new, mut count, mut by_hand) = (old.clone(), 0, Vec::new());
+        for (id, suggestion) in tried.wanted.iter().filter(missing) {
             match allow::with(&new, id.as_str(), &entry(suggestion)) {
                 Some(text) => {
                     new = text;
@@ -103,6 +134,9 @@ impl Observer {
                 None => by_hand.push(format!("# {id}: add {} by hand\n", entry(suggestion))),
             }
         }
+        // What is to be applied must load.
+        Manifest::parse(&new, path, self.reader.variables())
+            .map_err(|error| Failure::diagnosed(Exit::App, error))?;
         let mut patch = tried.head(count, path);
         patch.extend(by_hand);
         if count > 0 {
@@ -113,25 +147,26 @@ impl Observer {
     }
 }
 
+/// A new file that its owner alone reads: it says where secrets are sent.
+fn create(path: &Path) -> io::Result<fs::File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
 impl Tried {
     fn add(&mut self, denied: &Denied) {
         let id = denied.component();
         let suggestions = denied.suggestions();
         if suggestions.is_empty() {
-            let what = (id.clone(), denied.destination());
-            if self.hopeless.contains(&what) || self.hopeless.len() < MAX_WANTED {
-                self.hopeless.insert(what);
-            } else {
-                self.more += 1;
-            }
+            let mut what = denied.destination();
+            what.truncate(what.floor_char_boundary(MAX_SHOWN));
+            self.more += u64::from(!remember(&mut self.hopeless, (id.clone(), what)));
         }
         for suggestion in suggestions {
-            let wanted = (id.clone(), suggestion);
-            if self.wanted.contains(&wanted) || self.wanted.len() < MAX_WANTED {
-                self.wanted.insert(wanted);
-            } else {
-                self.more += 1;
-            }
+            self.more += u64::from(!remember(&mut self.wanted, (id.clone(), suggestion)));
         }
     }
 
@@ -161,6 +196,13 @@ impl Tried {
         }
         head
     }
+}
+
+/// Keeps one more, while there is room for it: no component takes that of all others.
+fn remember<T: Ord>(all: &mut BTreeSet<(ComponentId, T)>, one: (ComponentId, T)) -> bool {
+    let of_one = all.iter().filter(|(id, _)| *id == one.0).count();
+    let room = all.len() < MAX_WANTED && of_one < MAX_OF_ONE;
+    all.contains(&one) || (room && all.insert(one))
 }
 
 fn entry(suggestion: &Suggestion) -> Entry {

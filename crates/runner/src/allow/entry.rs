@@ -39,6 +39,11 @@ impl Entry {
         }
     }
 
+    /// Whether it is for every method.
+    pub(super) fn has_all_methods(&self) -> bool {
+        !matches!(self, Entry::Table { methods, .. } if !methods.is_empty())
+    }
+
     pub(super) fn is_narrow(&self) -> bool {
         matches!(self, Entry::Table { .. })
     }

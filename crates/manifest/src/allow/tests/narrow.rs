@@ -73,7 +73,7 @@ fn a_table_that_is_none_says_why() {
         (
             "https://a.com/v1/..",
             &[],
-            "has a path that can be read in more than one way",
+            "has a path that is not written plainly",
         ),
         (
             "https://a.com?x/",
