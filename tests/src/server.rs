@@ -1,14 +1,14 @@
 //! A running `runner up`.
 
 use std::fs;
+use std::io::{BufRead, BufReader, PipeReader};
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 
@@ -29,6 +29,7 @@ pub struct Server {
     url: String,
     log: Arc<Log>,
     over: bool,
+    traced: bool,
 }
 
 /// How a server ended.
@@ -69,7 +70,8 @@ impl Server {
         let args: Vec<&str> = fixed.iter().chain(args).copied().collect();
         let trace = Trace::next();
         let mut command = process::command(app.path(), &args, trace.as_ref());
-        if trace.is_some() {
+        let traced = trace.is_some();
+        if traced {
             command.env("RUNNER_LOG", "warn,runner::dial=debug");
         }
         process::set(&mut command, environment);
@@ -92,6 +94,7 @@ impl Server {
             url: line["url"].as_str().expect("in the event").to_owned(),
             log,
             over: false,
+            traced,
         })
     }
 
@@ -111,6 +114,7 @@ impl Server {
             url: url.unwrap_or_else(|| panic!("runner did not start: {:#?}", log.all())),
             log,
             over: false,
+            traced: false,
         }
     }
 
@@ -208,25 +212,43 @@ impl Server {
 /// Under `strace` the child is `strace`, which `runner` outlives.
 impl Drop for Server {
     fn drop(&mut self) {
-        if !self.over {
-            let _ = kill_process(self.pid, Signal::KILL);
+        if self.over {
+            return;
+        }
+        if self.traced {
+            self.let_it_write();
+        }
+        let _ = kill_process(self.pid, Signal::KILL);
+    }
+}
+
+impl Server {
+    /// Ends it so that what the door announced is written and read: a second signal does not wait for requests.
+    fn let_it_write(&self) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.log.is_closed() && Instant::now() < deadline {
+            let _ = kill_process(self.pid, Signal::TERM);
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
 
-/// Starts a `runner` and takes up what it logs.
+/// Starts a `runner` and takes up what it logs, on a thread: what is logged at the end is read after the story's own
+/// runtime is gone.
 fn spawn(mut command: Command, trace: Option<Trace>) -> (Child, Arc<Log>) {
-    let piped = command.stdin(Stdio::null()).stderr(Stdio::piped());
-    let mut child = piped.spawn().expect("runner starts");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let child = command.stdin(Stdio::null()).stderr(writer).spawn();
+    let child = child.expect("runner starts");
+    // It holds the pipe's other end.
+    drop(command);
     let log = Arc::<Log>::default();
-    let stderr = child.stderr.take().expect("piped");
-    tokio::spawn(read(stderr, log.clone(), trace));
+    let of_thread = log.clone();
+    std::thread::spawn(move || read(reader, &of_thread, trace.as_ref()));
     (child, log)
 }
 
-async fn read(stderr: impl tokio::io::AsyncRead + Unpin, log: Arc<Log>, trace: Option<Trace>) {
-    let mut lines = BufReader::new(stderr).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
+fn read(stderr: PipeReader, log: &Log, trace: Option<&Trace>) {
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
         trace.iter().for_each(|trace| trace.line(&line));
         let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
         log.lines.lock().expect("no panic inside").0.push(line);
@@ -264,6 +286,10 @@ impl Log {
         tokio::time::timeout(patience, waiting)
             .await
             .unwrap_or(None)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.lines.lock().expect("no panic inside").1
     }
 
     async fn closed(&self) {
