@@ -38,8 +38,9 @@ const KINDS: [Kind; 4] = [
     },
     Kind {
         name: "an address",
-        rule: |n| format!("https://10.{}.{}.0/24", n / 256, n % 256),
-        authority: |last| format!("10.{}.{}.7", last / 256, last % 256),
+        // Three digits each: a longer text takes longer to parse.
+        rule: |n| format!("https://10.{}.{}.0/24", 100 + n / 100, 100 + n % 100),
+        authority: |last| format!("10.{}.{}.7", 100 + last / 100, 100 + last % 100),
         allowed: true,
     },
     Kind {
