@@ -82,10 +82,7 @@ fn set_authority_02(
             Some(types::Scheme::Other(other)) => other.clone(),
         };
         let path = call.path_with_query.as_deref().unwrap_or("/");
-        let asked = Asked {
-            method: method_02(&call.method),
-            path: without_query(path),
-        };
+        let asked = Asked::new(&method_02(&call.method), without_query(path));
         let setter = "wasi:http/types.outgoing-request.set-authority";
         let outgoing = &store.data().outgoing;
         outgoing.refused(setter, &scheme, &authority, &asked);
@@ -108,10 +105,7 @@ fn set_authority_03(
             .map_or(USUAL, Scheme::as_str)
             .to_owned();
         let path = call.path_with_query.as_ref();
-        let asked = Asked {
-            method: call.method.clone(),
-            path: path.map_or("/", PathAndQuery::path).to_owned(),
-        };
+        let asked = Asked::new(&call.method, path.map_or("/", PathAndQuery::path));
         let setter = "wasi:http/types.request.set-authority";
         let outgoing = &store.data().outgoing;
         outgoing.refused(setter, &scheme, &authority, &asked);
@@ -135,8 +129,8 @@ fn method_02(method: &types::Method) -> Method {
     }
 }
 
-fn without_query(path: &str) -> String {
-    path.split('?').next().unwrap_or_default().to_owned()
+fn without_query(path: &str) -> &str {
+    path.split('?').next().unwrap_or_default()
 }
 
 fn handle_02(

@@ -260,16 +260,21 @@ impl http_body::Body for Held {
 
 /// What is said of a call in the log: never its query, which may hold secrets.
 pub(crate) struct Asked {
-    pub(crate) method: Method,
-    pub(crate) path: String,
+    method: Method,
+    path: String,
 }
 
 impl Asked {
-    fn of<B>(request: &Request<B>) -> Asked {
+    /// What is told of a method and a path, which has no query.
+    pub(crate) fn new(method: &Method, path: &str) -> Asked {
         Asked {
-            method: shown(request.method()),
-            path: request.uri().path().to_owned(),
+            method: shown(method),
+            path: path.to_owned(),
         }
+    }
+
+    fn of<B>(request: &Request<B>) -> Asked {
+        Asked::new(request.method(), request.uri().path())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{AllowList, ComponentId, Diagnostic, Limits, Place, Value};
 
 pub(crate) use read::{Shared, read};
 pub use source::Source;
-pub(crate) use unsupported::{check_dependencies, unsupported};
+pub(crate) use unsupported::{INHERITABLE, check_dependencies, unsupported};
 
 /// One `[component.<id>]`: what runs, and everything it was granted.
 #[derive(Debug, Clone)]

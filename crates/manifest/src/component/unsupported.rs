@@ -7,7 +7,7 @@ use crate::raw::{Item, Table};
 use crate::{Code, ComponentId, Diagnostic, Place};
 
 /// What [`check_dependencies`] lets a dependency hand down.
-const INHERITABLE: [&str; 7] = [
+pub(crate) const INHERITABLE: [&str; 7] = [
     "ai_models",
     "allowed_outbound_hosts",
     "environment",

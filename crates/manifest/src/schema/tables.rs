@@ -1,6 +1,7 @@
 //! The tables of a manifest. The order is the one in which people write them.
 
 use super::{Key, Keys, Shape};
+use crate::component::INHERITABLE;
 
 const TEXT: Shape = Shape::Text;
 const TEXTS: Shape = Shape::List(&Shape::Text);
@@ -487,18 +488,7 @@ static DEPENDENCY_KEYS: Keys = closed(
         key("component", TEXT, "A component of the same manifest."),
         key(
             "inherit_configuration",
-            Shape::Either(&[
-                Shape::Flag,
-                Shape::List(&Shape::Word(&[
-                    "ai_models",
-                    "allowed_outbound_hosts",
-                    "environment",
-                    "files",
-                    "key_value_stores",
-                    "sqlite_databases",
-                    "variables",
-                ])),
-            ]),
+            Shape::Either(&[Shape::Flag, Shape::List(&Shape::Word(&INHERITABLE))]),
             "Which grants it shares.",
         ),
     ],
