@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use runner_host::App;
-use runner_trigger_http::{Drained, Error, Handle, Options, Server, Tls};
+use runner_trigger_http::{Drained, Error, Handle, Limits, Options, Server, Tls};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::JoinHandle;
@@ -171,6 +171,7 @@ impl Service<'_> {
             listen,
             tls,
             drain_timeout: self.args.drain_timeout,
+            limits: Limits::default(),
         };
         let server = Server::bind(options, app.clone())
             .await

@@ -7,14 +7,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use crate::connection::{Connections, Peer};
+use crate::received::Asked;
 use crate::server::Drained;
 
 /// The first pause after a failed accept: out of file descriptors, a few requests later there may be some.
@@ -33,7 +33,7 @@ pub(crate) async fn run<F, A, B>(
     drain_timeout: Duration,
 ) -> Drained
 where
-    F: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
+    F: Fn(Asked, Peer) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -6,13 +6,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, UPGRADE};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use runner_host::{App, Body, BoxError, Client};
 
 use crate::connection::Peer;
 use crate::error::refuse_target;
+use crate::received::{Asked, Received, Unreadable};
+use crate::stats::Stats;
 use crate::target::{self, Target};
 
 /// What concerns this connection only. A guest that saw it could believe in an upgrade that never happens.
@@ -27,14 +28,28 @@ const OF_THE_CONNECTION: [HeaderName; 5] = [
 /// Answers one request. Dropping the future, or the body of its response, cancels the guest.
 pub(crate) async fn answer(
     app: Arc<App>,
-    request: Request<Incoming>,
+    asked: Asked,
     peer: Peer,
+    stats: Stats,
+) -> Response<Reply> {
+    match asked {
+        Ok(request) => answer_request(app, request, peer, &stats).await,
+        Err(unreadable) => refused_unread(&app, unreadable, peer, &stats),
+    }
+}
+
+async fn answer_request(
+    app: Arc<App>,
+    request: Request<Received>,
+    peer: Peer,
+    stats: &Stats,
 ) -> Response<Reply> {
     let (mut head, body) = request.into_parts();
     let authority = match target::check(&head, peer.scheme, peer.local) {
         Ok(Target::App { authority }) => authority,
         Ok(Target::Server) => return refused(&app, head, peer, no_content()),
         Err(refusal) => {
+            stats.count_refusal(refusal);
             let response = refuse_target(refusal, head.version);
             return refused(&app, head, peer, response);
         }
@@ -63,6 +78,15 @@ fn refused(
     let path = head.uri.path().to_owned();
     let response = app.refused(head.method.clone(), path, Some(peer.address), response);
     for_the_wire(&head.method, response)
+}
+
+/// Bytes that are no request are in the access log too, with as much of a request as they had.
+fn refused_unread(app: &App, unread: Unreadable, peer: Peer, stats: &Stats) -> Response<Reply> {
+    stats.count_refusal(unread.refusal);
+    let response = refuse_target(unread.refusal, Version::HTTP_11);
+    let Unreadable { method, path, .. } = unread;
+    let response = app.refused(method.clone(), path, Some(peer.address), response);
+    for_the_wire(&method, response)
 }
 
 fn no_content() -> Response<Body> {

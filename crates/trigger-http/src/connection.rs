@@ -10,35 +10,29 @@
 //! then its guest runs, to its limits. HTTP/2 knows no half-close: there FIN ends the connection, and
 //! RST_STREAM one request.
 //!
-//! **The end.** A request in progress finishes. HTTP/1 then waits [`Settings::idle_window`] for a request that may be
+//! **The end.** A request in progress finishes. HTTP/1 then waits [`Limits::idle_window`] for a request that may be
 //! on its way, answers it with `connection: close`, and closes what stays idle; bytes of a next request that have
 //! been read already are never thrown away. HTTP/2 sends GOAWAY and finishes its streams.
 
-use std::convert::Infallible;
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper::service::{HttpService, service_fn};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use http::Response;
+use http_body::Body;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::drain::{Drain, InProgress, Progress, Requests};
-use crate::streams::Streams;
+use crate::drain::{Drain, Requests};
+use crate::limits::Limits;
+use crate::received::Asked;
+use crate::stats::{Closed, Seat, Stats};
 use crate::tls::HTTP2;
-use crate::transport::{Socket, Transport};
+use crate::transport::Socket;
 
 /// What a client that knows that the server speaks HTTP/2 sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -46,7 +40,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Enough for the head of a usual request, so that it is read in one go.
 const FIRST_READ: usize = 2 * 1024;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Who is at the other end, and where it came in.
 #[derive(Clone, Copy, Debug)]
@@ -54,34 +48,6 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) local: SocketAddr,
     pub(crate) scheme: &'static str,
-}
-
-/// What all connections of a server go by.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    /// How long a TLS handshake may take.
-    pub(crate) handshake_timeout: Duration,
-    /// How long an idle HTTP/1 connection stays open for one more request after draining has begun.
-    pub(crate) idle_window: Duration,
-    /// The largest request head of HTTP/1 in bytes.
-    pub(crate) max_head: usize,
-    /// How many streams of one HTTP/2 connection may be open at a time.
-    pub(crate) max_streams: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            // Three round trips to the other side of the world and a lost packet fit in a tenth of it.
-            handshake_timeout: Duration::from_secs(10),
-            // Longer than a round trip: a request sent just before our FIN arrives is still answered.
-            idle_window: Duration::from_secs(1),
-            // Four times nginx's 8 KiB: a signed cookie plus a trace header pass, a flood does not.
-            max_head: 32 * 1024,
-            // The least that the HTTP/2 specification recommends; each stream may hold a guest.
-            max_streams: 100,
-        }
-    }
 }
 
 /// Serves connections, each with the same function from a request to its response.
@@ -93,7 +59,8 @@ pub(crate) struct Connections<F> {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) drain: Drain,
     pub(crate) requests: Requests,
-    pub(crate) settings: Settings,
+    pub(crate) limits: Limits,
+    pub(crate) stats: Stats,
 }
 
 /// What the client speaks.
@@ -105,7 +72,7 @@ enum Protocol {
 
 impl<F, A, B> Connections<F>
 where
-    F: Fn(Request<Incoming>, Peer) -> A + Clone + Send + Sync + 'static,
+    F: Fn(Asked, Peer) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
@@ -115,125 +82,69 @@ where
         let Ok(local) = stream.local_addr() else {
             return;
         };
+        let seat = self.stats.open();
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let socket = Socket::new(stream);
+        let peer = Peer {
+            address,
+            local,
+            scheme,
+        };
         tokio::select! {
             biased;
-            () = self.speak(socket.clone(), Peer { address, local, scheme }) => {}
-            () = socket.reset() => tracing::debug!(client = %address, "the client has reset the connection"),
+            () = self.speak(socket.clone(), peer, seat.clone()) => {}
+            () = socket.reset() => {
+                seat.ends(Closed::ClientGone);
+                tracing::debug!(client = %address, "the client has reset the connection");
+            }
         }
     }
 
-    async fn speak(self, socket: Socket, peer: Peer) {
+    async fn speak(self, socket: Socket, peer: Peer, seat: Arc<Seat>) {
         let Some(tls) = self.tls.clone() else {
-            return self.converse(socket, peer, None).await;
+            return self.converse(socket, peer, None, seat).await;
         };
-        match timeout(self.settings.handshake_timeout, tls.accept(socket)).await {
+        match timeout(self.limits.handshake, tls.accept(socket)).await {
             Ok(Ok(stream)) => {
                 let agreed =
                     (stream.get_ref().1.alpn_protocol() == Some(HTTP2)).then_some(Protocol::Http2);
-                self.converse(stream, peer, agreed).await;
+                self.converse(stream, peer, agreed, seat).await;
             }
             Ok(Err(error)) => {
-                tracing::debug!(client = %peer.address, %error, "the TLS handshake failed")
+                seat.ends(Closed::Handshake);
+                tracing::debug!(client = %peer.address, %error, "the TLS handshake failed");
             }
-            Err(_) => tracing::debug!(client = %peer.address, "the TLS handshake took too long"),
+            Err(_) => {
+                seat.ends(Closed::SlowHandshake);
+                tracing::debug!(client = %peer.address, "the TLS handshake took too long");
+            }
         }
     }
 
-    async fn converse<S>(self, mut stream: S, peer: Peer, agreed: Option<Protocol>)
+    async fn converse<S>(self, mut stream: S, peer: Peer, agreed: Option<Protocol>, seat: Arc<Seat>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some((prefix, protocol)) =
-            first_bytes(&mut stream, agreed, &self.drain, self.settings.idle_window).await
-        else {
-            return;
-        };
-        let progress = Progress::new(self.requests.clone());
-        let transport = Transport::new(prefix, stream, progress.clone());
-        match protocol {
-            Protocol::Http1 => self.http1(transport, peer, progress).await,
-            Protocol::Http2 => self.http2(transport, peer, progress).await,
-        }
-    }
-
-    async fn http1<S>(self, transport: Transport<S>, peer: Peer, progress: Arc<Progress>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let mut builder = http1::Builder::new();
-        builder
-            .half_close(true)
-            .header_read_timeout(None)
-            .max_header_size(self.settings.max_head);
-        let service = service(
-            self.answer,
-            peer,
-            progress.clone(),
-            Some(self.drain.clone()),
+        let first = timeout(
+            self.limits.first_byte,
+            first_bytes(&mut stream, agreed, &self.drain, self.limits.idle_window),
         );
-        let mut connection = builder.serve_connection(TokioIo::new(transport), service);
-        tokio::select! {
-            biased;
-            () = run(&mut connection, &progress) => return,
-            () = self.drain.begun() => {}
+        match first.await {
+            Ok(Ok((prefix, Protocol::Http1))) => self.http1(prefix, stream, peer, seat).await,
+            Ok(Ok((prefix, Protocol::Http2))) => self.http2(prefix, stream, peer, seat).await,
+            Ok(Err(reason)) => seat.ends(reason),
+            Err(_) => seat.ends(Closed::NothingSent),
         }
-        let End::Idle = run_until_idle(&mut connection, &progress, self.settings.idle_window).await
-        else {
-            return;
-        };
-        // Nothing is being answered or left to send. What hyper may still hold is the beginning of a request.
-        let parts = connection.into_parts();
-        let mut transport = parts.io.into_inner();
-        if parts
-            .read_buf
-            .iter()
-            .all(|byte| matches!(byte, b'\r' | b'\n'))
-        {
-            let _ = transport.shutdown().await;
-            return;
-        }
-        let transport = TokioIo::new(transport.rewind(parts.read_buf));
-        run(
-            &mut builder.serve_connection(transport, parts.service),
-            &progress,
-        )
-        .await;
-    }
-
-    async fn http2<S>(self, transport: Transport<S>, peer: Peer, progress: Arc<Progress>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let streams = Streams::default();
-        let mut builder = http2::Builder::new(streams.spawner());
-        builder.max_concurrent_streams(self.settings.max_streams);
-        let service = service(self.answer, peer, progress, None);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(transport), service));
-        let ended = tokio::select! {
-            biased;
-            ended = connection.as_mut() => Some(ended),
-            () = self.drain.begun() => None,
-        };
-        let ended = match ended {
-            Some(ended) => ended,
-            None => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        log_end(ended);
     }
 }
 
-/// Reads until it is clear which protocol this is. `None`: the client left, or draining found it silent.
+/// Reads until it is clear which protocol this is, or why the connection ends before that.
 async fn first_bytes<S>(
     stream: &mut S,
     agreed: Option<Protocol>,
     drain: &Drain,
     idle_window: Duration,
-) -> Option<(Bytes, Protocol)>
+) -> Result<(Bytes, Protocol), Closed>
 where
     S: AsyncRead + Unpin,
 {
@@ -245,11 +156,11 @@ where
     loop {
         let count = tokio::select! {
             biased;
-            count = stream.read_buf(&mut read) => count.ok()?,
-            () = closing.as_mut(), if read.is_empty() => return None,
+            count = stream.read_buf(&mut read) => count.map_err(|_| Closed::ClientGone)?,
+            () = closing.as_mut(), if read.is_empty() => return Err(Closed::Drained),
         };
         if count == 0 && read.is_empty() {
-            return None;
+            return Err(Closed::Client);
         }
         let protocol = match agreed {
             Some(_) => agreed,
@@ -258,7 +169,7 @@ where
             None => recognise(&read),
         };
         if let Some(protocol) = protocol {
-            return Some((read.freeze(), protocol));
+            return Ok((read.freeze(), protocol));
         }
     }
 }
@@ -270,121 +181,5 @@ fn recognise(read: &[u8]) -> Option<Protocol> {
         None
     } else {
         Some(Protocol::Http1)
-    }
-}
-
-/// Answers, counts what is in progress, and (HTTP/1 only) says `connection: close` once `closing` has begun.
-fn service<F, A, B>(
-    answer: F,
-    peer: Peer,
-    progress: Arc<Progress>,
-    closing: Option<Drain>,
-) -> impl HttpService<Incoming, ResBody = Tracked<B>, Error = Infallible, Future: Send + 'static>
-where
-    F: Fn(Request<Incoming>, Peer) -> A,
-    A: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    service_fn(move |request| {
-        let in_progress = progress.begin();
-        let closing = closing.clone();
-        let reply = answer(request, peer);
-        async move {
-            let mut response = reply.await;
-            if closing.is_some_and(|drain| drain.has_begun()) {
-                response
-                    .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(response.map(|body| Tracked {
-                body,
-                _in_progress: in_progress,
-            }))
-        }
-    })
-}
-
-/// How an HTTP/1 connection came to rest.
-enum End {
-    Closed,
-    Idle,
-}
-
-/// Runs an HTTP/1 connection to its end.
-async fn run<C>(connection: &mut C, progress: &Progress)
-where
-    C: Future<Output = hyper::Result<()>> + Unpin,
-{
-    poll_fn(|cx| poll(connection, progress, cx)).await;
-}
-
-/// All of a connection's requests are polled from here, so what this call did not change has not changed.
-fn poll<C>(connection: &mut C, progress: &Progress, cx: &mut Context<'_>) -> Poll<()>
-where
-    C: Future<Output = hyper::Result<()>> + Unpin,
-{
-    match Pin::new(connection).poll(cx) {
-        Poll::Ready(ended) => {
-            log_end(ended);
-            Poll::Ready(())
-        }
-        Poll::Pending if progress.was_cut_short() => Poll::Ready(()),
-        Poll::Pending => Poll::Pending,
-    }
-}
-
-/// Runs until the connection has owed nothing to its client for as long as `window`.
-async fn run_until_idle<C>(connection: &mut C, progress: &Progress, window: Duration) -> End
-where
-    C: Future<Output = hyper::Result<()>> + Unpin,
-{
-    let mut closing = None;
-    poll_fn(|cx| {
-        if poll(connection, progress, cx).is_ready() {
-            return Poll::Ready(End::Closed);
-        }
-        if progress.is_busy() {
-            closing = None;
-            return Poll::Pending;
-        }
-        let closing = closing.get_or_insert_with(|| Box::pin(sleep(window)));
-        closing.as_mut().poll(cx).map(|()| End::Idle)
-    })
-    .await
-}
-
-fn log_end(ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        tracing::debug!(
-            error = &error as &dyn std::error::Error,
-            "a connection ended early"
-        );
-    }
-}
-
-/// A response's body; as long as it lives, its request is in progress.
-struct Tracked<B> {
-    body: B,
-    _in_progress: InProgress,
-}
-
-impl<B: Body + Unpin> Body for Tracked<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -6,7 +6,7 @@ use http::header::{ALLOW, CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode, Version};
 use runner_host::{Body, Error};
 
-use crate::target::Refusal;
+use crate::refusal::Refusal;
 
 /// Long enough for a queue of short requests to empty, short enough for somebody who waits.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -53,7 +53,16 @@ pub(crate) fn refuse_target(refusal: Refusal, version: Version) -> Response<Body
         | Refusal::Hosts
         | Refusal::Host
         | Refusal::Mismatch
-        | Refusal::Scheme => StatusCode::BAD_REQUEST,
+        | Refusal::Scheme
+        | Refusal::NotHttp
+        | Refusal::ContentLength
+        | Refusal::TransferEncoding
+        | Refusal::Body => StatusCode::BAD_REQUEST,
+        Refusal::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        Refusal::LargeHead | Refusal::ManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Refusal::LongTarget => StatusCode::URI_TOO_LONG,
+        Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
+        Refusal::SlowHead | Refusal::SlowBody => StatusCode::REQUEST_TIMEOUT,
     });
     if refusal == Refusal::Trace {
         response.headers_mut().insert(ALLOW, METHODS);

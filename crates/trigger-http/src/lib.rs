@@ -5,11 +5,12 @@
 //!
 //! ```no_run
 //! # async fn example(app: std::sync::Arc<runner_host::App>) -> Result<(), runner_trigger_http::Error> {
-//! use runner_trigger_http::{Options, Server};
+//! use runner_trigger_http::{Limits, Options, Server};
 //! use std::time::Duration;
 //!
 //! let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 3000));
-//! let server = Server::bind(Options { listen, tls: None, drain_timeout: Duration::from_secs(30) }, app).await?;
+//! let options = Options { listen, tls: None, drain_timeout: Duration::from_secs(30), limits: Limits::default() };
+//! let server = Server::bind(options, app).await?;
 //! let handle = server.handle();
 //! let serving = tokio::spawn(server.serve());
 //! handle.drain();
@@ -27,14 +28,24 @@ mod answer;
 mod connection;
 mod drain;
 mod error;
+mod http1;
+mod http2;
+mod limits;
+mod pace;
+mod received;
+mod refusal;
 mod server;
+mod stats;
 mod streams;
 mod target;
 mod tls;
 mod transport;
 
 pub use error::refuse;
+pub use limits::Limits;
+pub use refusal::Refusal;
 pub use server::{Drained, Handle, Server};
+pub use stats::{Closed, State, Stats};
 pub use tls::Tls;
 
 /// What a server needs to know before it opens its port.
@@ -46,6 +57,8 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// How long requests in progress may go on after [`Handle::drain`].
     pub drain_timeout: Duration,
+    /// What a client may take.
+    pub limits: Limits,
 }
 
 /// Why a server did not start.

@@ -11,8 +11,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::accept;
 use crate::answer::answer;
-use crate::connection::{Connections, Settings};
+use crate::connection::Connections;
 use crate::drain::{Drain, Requests};
+use crate::limits::Limits;
+use crate::stats::Stats;
 use crate::tls::Tls;
 use crate::{Error, Options};
 
@@ -22,6 +24,7 @@ pub struct Server {
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
     drain_timeout: Duration,
+    limits: Limits,
     handle: Handle,
 }
 
@@ -46,12 +49,14 @@ impl Server {
             app: Arc::new(ArcSwap::new(app)),
             drain: Drain::new(),
             requests: Requests::default(),
+            stats: Stats::default(),
         };
         Ok(Server {
             listener,
             address,
             tls,
             drain_timeout: options.drain_timeout,
+            limits: options.limits,
             handle,
         })
     }
@@ -72,13 +77,18 @@ impl Server {
             app,
             drain,
             requests,
+            stats,
         } = self.handle;
         let connections = Connections {
-            answer: move |request, peer| answer(app.load_full(), request, peer),
+            answer: {
+                let stats = stats.clone();
+                move |asked, peer| answer(app.load_full(), asked, peer, stats.clone())
+            },
             tls: self.tls,
             drain,
             requests,
-            settings: Settings::default(),
+            limits: self.limits,
+            stats,
         };
         accept::run(self.listener, connections, self.drain_timeout).await
     }
@@ -90,6 +100,7 @@ pub struct Handle {
     app: Arc<ArcSwap<App>>,
     drain: Drain,
     requests: Requests,
+    stats: Stats,
 }
 
 impl Handle {
@@ -101,6 +112,11 @@ impl Handle {
     /// The app that answers now.
     pub fn app(&self) -> Arc<App> {
         self.app.load_full()
+    }
+
+    /// What is counted of connections and refusals since it started.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
     }
 
     /// How many requests have not been answered to the end.
@@ -169,6 +185,7 @@ mod tests {
             listen,
             tls: None,
             drain_timeout: Duration::ZERO,
+            limits: Limits::default(),
         };
         let server = Server::bind(options, app).await.unwrap();
         let (address, handle) = (server.local_addr(), server.handle());
@@ -280,6 +297,7 @@ mod tests {
             listen: address,
             tls: None,
             drain_timeout: Duration::ZERO,
+            limits: Limits::default(),
         };
         let error = Server::bind(options, app).await.err().unwrap();
         let Error::Bind { source, .. } = &error else {

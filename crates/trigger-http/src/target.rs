@@ -10,6 +10,8 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri, Version};
 
+use crate::refusal::Refusal;
+
 /// Longer than any registered method (`UPDATEREDIRECTREF` has 17 bytes); what is longer, nobody implements.
 const MAX_METHOD: usize = 32;
 
@@ -26,31 +28,6 @@ pub(crate) enum Target {
         /// The host, with its port if the client gave one, exactly as it wrote it.
         authority: String,
     },
-}
-
-/// Why a request is answered without the app.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// `CONNECT`: there are no tunnels here.
-    Connect,
-    /// `TRACE` would send a client's secrets back to whoever made it ask.
-    Trace,
-    /// A method of more than [`MAX_METHOD`] bytes.
-    LongMethod,
-    /// A method that is not in capitals: methods are case-sensitive, so `get` is not `GET`.
-    Method,
-    /// The target is neither a path, nor a URL, nor the `*` of `OPTIONS`.
-    Form,
-    /// No `Host`, and no authority in its place.
-    NoHost,
-    /// Two `Host` headers.
-    Hosts,
-    /// Not a host, or not a port.
-    Host,
-    /// The `Host` header and the target name different hosts.
-    Mismatch,
-    /// A URL of another scheme than the listener's.
-    Scheme,
 }
 
 /// Decides who answers. `local` is where the request came in, which is all that an HTTP/1.0 client may have named.

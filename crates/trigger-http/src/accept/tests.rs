@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 
-use http::{StatusCode, Version};
+use http::{Request, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -19,8 +20,10 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
 use crate::Tls;
-use crate::connection::Settings;
 use crate::drain::{Drain, Requests};
+use crate::limits::Limits;
+use crate::received::Received;
+use crate::stats::Stats;
 
 type TestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -59,7 +62,7 @@ impl Default for Setup {
 impl Setup {
     async fn serve<F, A>(self, answer: F) -> Running
     where
-        F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+        F: Fn(Request<Received>) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<TestBody>> + Send + 'static,
     {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -68,15 +71,16 @@ impl Setup {
         let address = listener.local_addr().unwrap();
         let (drain, requests) = (Drain::new(), Requests::default());
         let connections = Connections {
-            answer: move |request, _: Peer| answer(request),
+            answer: move |asked: Asked, _: Peer| answer(asked.unwrap()),
             tls: self.tls,
             drain: drain.clone(),
             requests: requests.clone(),
-            settings: Settings {
+            limits: Limits {
                 idle_window: self.idle_window,
-                handshake_timeout: NEVER,
-                ..Settings::default()
+                handshake: NEVER,
+                ..Limits::default()
             },
+            stats: Stats::default(),
         };
         let serving = tokio::spawn(run(listener, connections, self.drain_timeout));
         Running {
@@ -94,7 +98,7 @@ fn body(text: &'static str) -> TestBody {
         .boxed_unsync()
 }
 
-async fn hello(_: Request<Incoming>) -> Response<TestBody> {
+async fn hello(_: Request<Received>) -> Response<TestBody> {
     Response::new(body("hello"))
 }
 
@@ -329,7 +333,7 @@ async fn d42_a_half_close_is_answered() {
 }
 
 /// Never answers. Keeps the request, so that nobody reads its body.
-fn stuck(story: Story) -> impl Fn(Request<Incoming>) -> Stuck + Clone + Send + Sync + 'static {
+fn stuck(story: Story) -> impl Fn(Request<Received>) -> Stuck + Clone + Send + Sync + 'static {
     move |request| {
         let guest = story.called();
         Box::pin(async move {
@@ -408,7 +412,7 @@ async fn d45_a_reset_drops_a_guest_in_the_middle_of_its_answer() {
 #[tokio::test]
 async fn d45_the_end_of_a_connection_inside_a_body_drops_the_guest() {
     let (story, mut told) = Story::new();
-    let answer = move |request: Request<Incoming>| {
+    let answer = move |request: Request<Received>| {
         let guest = story.called();
         async move {
             let _guest = guest;
@@ -448,7 +452,7 @@ async fn d45_http2_cancels_one_request_or_all() {
 
 #[tokio::test]
 async fn a_panic_ends_one_connection_only() {
-    let answer = |request: Request<Incoming>| async move {
+    let answer = |request: Request<Received>| async move {
         assert_eq!(request.uri().path(), "/", "no other path has an answer");
         Response::new(body("hello"))
     };
@@ -547,7 +551,7 @@ async fn connect_refused(address: SocketAddr) -> io::Error {
 fn waiting(
     story: Story,
     release: Arc<Notify>,
-) -> impl Fn(Request<Incoming>) -> Stuck + Clone + Send + Sync + 'static {
+) -> impl Fn(Request<Received>) -> Stuck + Clone + Send + Sync + 'static {
     move |_| {
         let (guest, release) = (story.called(), release.clone());
         Box::pin(async move {

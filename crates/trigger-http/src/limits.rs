@@ -1,0 +1,80 @@
+//! Every number that bounds what a client may take, in one table.
+//!
+//! All of them hold with no flag given. A number that a flag can set says so.
+
+use std::time::Duration;
+
+/// How long, how much and how many.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// From the accept to the first byte, TLS handshake excluded.
+    pub first_byte: Duration,
+    /// A TLS handshake, from the accept.
+    pub handshake: Duration,
+    /// A request's head, from its first byte to its last: not for each byte.
+    pub head: Duration,
+    /// A kept connection without a request.
+    pub keep_alive: Duration,
+    /// Between two reads of a request's body, while a guest waits for it.
+    pub body_idle: Duration,
+    /// What a request's body may take before its rate counts; only waiting for the client is charged.
+    pub body_grace: Duration,
+    /// Bytes a second, after [`Limits::body_grace`].
+    pub body_rate: u32,
+    /// A response of which the client takes nothing.
+    pub write_stall: Duration,
+    /// A connection that was refused or cut is read for this long, so that its client can read why.
+    pub linger: Duration,
+    /// How long an idle HTTP/1 connection stays open for one more request after draining has begun.
+    pub idle_window: Duration,
+    /// Bytes of a request's head, its line included.
+    pub head_bytes: usize,
+    /// Header fields of a request.
+    pub fields: usize,
+    /// Bytes of a request's target.
+    pub target_bytes: usize,
+    /// Bytes of a trailer section, and [`Limits::fields`] of its fields.
+    pub trailer_bytes: usize,
+    /// Bytes of all chunk extensions of one body.
+    pub chunk_extensions: usize,
+    /// Streams of one HTTP/2 connection that are open at a time.
+    pub streams: u32,
+    /// HTTP/2: what a client may send for one stream before a guest reads it.
+    pub stream_window: u32,
+    /// HTTP/2: what a client may send for all streams of a connection.
+    pub connection_window: u32,
+    /// HTTP/2: between two pings of a connection, and how long its answer may take.
+    pub ping: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            first_byte: Duration::from_secs(10),
+            // Three round trips to the other side of the world and a lost packet fit in a tenth of it.
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(10),
+            // What browsers and proxies expect of a server that is not short of connections.
+            keep_alive: Duration::from_secs(60),
+            body_idle: Duration::from_secs(30),
+            body_grace: Duration::from_secs(10),
+            // Apache's `RequestReadTimeout` asks for twice as much; a modem gave ten times.
+            body_rate: 240,
+            write_stall: Duration::from_secs(30),
+            linger: Duration::from_secs(1),
+            // Longer than a round trip: a request sent just before our FIN arrives is still answered.
+            idle_window: Duration::from_secs(1),
+            // Four times nginx's 8 KiB: a signed cookie plus a trace header pass, a flood does not.
+            head_bytes: 32 * 1024,
+            fields: 100,
+            target_bytes: 8 * 1024,
+            trailer_bytes: 16 * 1024,
+            chunk_extensions: 256,
+            // The least that the HTTP/2 specification recommends; each stream may hold a guest.
+            streams: 100,
+            stream_window: 64 * 1024,
+            connection_window: 1024 * 1024,
+            ping: Duration::from_secs(20),
+        }
+    }
+}
