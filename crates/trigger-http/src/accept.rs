@@ -140,4 +140,4 @@ fn log_panic(ended: Result<(), JoinError>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,18 +1,6 @@
 //! One connection, from its first byte to its last: TLS, the choice of protocol, keep-alive, its end.
 //!
-//! **A client that goes away.** Its guest must be dropped, and a client that only sends FIN may be a half-close
-//! (`nc -N`) that still waits for its response. hyper can have one of the two: without `half_close` it reads ahead
-//! while a response is made and takes FIN for the end; with it, it reads nothing, so that it does not even see a
-//! reset. Here `half_close` is on, and [`Socket::reset`] watches the socket itself for as long as the connection
-//! lives: a reset ends it at once, whatever the guest is waiting for, also when unread bytes of a request body are
-//! in the way. A FIN before the end of a request body ends it too, for that request can never be complete. A client that
-//! closes after a whole request and without a reset is found out by the first write it answers with a reset; until
-//! then its guest runs, to its limits. HTTP/2 knows no half-close: there FIN ends the connection, and
-//! RST_STREAM one request.
-//!
-//! **The end.** A request in progress finishes. HTTP/1 then waits [`Limits::idle_window`] for a request that may be
-//! on its way, answers it with `connection: close`, and closes what stays idle; bytes of a next request that have
-//! been read already are never thrown away. HTTP/2 sends GOAWAY and finishes its streams.
+//! How each protocol treats a client that goes away, and the end of the server, is told in `http1` and `http2`.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -102,13 +90,15 @@ where
 
     async fn speak(self, socket: Socket, peer: Peer, seat: Arc<Seat>) {
         let Some(tls) = self.tls.clone() else {
-            return self.converse(socket, peer, None, seat).await;
+            return self
+                .converse(socket.clone(), socket, peer, None, seat)
+                .await;
         };
-        match timeout(self.limits.handshake, tls.accept(socket)).await {
+        match timeout(self.limits.handshake, tls.accept(socket.clone())).await {
             Ok(Ok(stream)) => {
                 let agreed =
                     (stream.get_ref().1.alpn_protocol() == Some(HTTP2)).then_some(Protocol::Http2);
-                self.converse(stream, peer, agreed, seat).await;
+                self.converse(stream, socket, peer, agreed, seat).await;
             }
             Ok(Err(error)) => {
                 seat.ends(Closed::Handshake);
@@ -121,8 +111,14 @@ where
         }
     }
 
-    async fn converse<S>(self, mut stream: S, peer: Peer, agreed: Option<Protocol>, seat: Arc<Seat>)
-    where
+    async fn converse<S>(
+        self,
+        mut stream: S,
+        socket: Socket,
+        peer: Peer,
+        agreed: Option<Protocol>,
+        seat: Arc<Seat>,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let first = timeout(
@@ -130,8 +126,8 @@ where
             first_bytes(&mut stream, agreed, &self.drain, self.limits.idle_window),
         );
         match first.await {
-            Ok(Ok((prefix, Protocol::Http1))) => self.http1(prefix, stream, peer, seat).await,
-            Ok(Ok((prefix, Protocol::Http2))) => self.http2(prefix, stream, peer, seat).await,
+            Ok(Ok((read, Protocol::Http1))) => self.http1(read, stream, socket, peer, seat).await,
+            Ok(Ok((read, Protocol::Http2))) => self.http2(read.freeze(), stream, peer, seat).await,
             Ok(Err(reason)) => seat.ends(reason),
             Err(_) => seat.ends(Closed::NothingSent),
         }
@@ -144,7 +140,7 @@ async fn first_bytes<S>(
     agreed: Option<Protocol>,
     drain: &Drain,
     idle_window: Duration,
-) -> Result<(Bytes, Protocol), Closed>
+) -> Result<(BytesMut, Protocol), Closed>
 where
     S: AsyncRead + Unpin,
 {
@@ -169,7 +165,7 @@ where
             None => recognise(&read),
         };
         if let Some(protocol) = protocol {
-            return Ok((read.freeze(), protocol));
+            return Ok((read, protocol));
         }
     }
 }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::CONNECTION;
-use http::{HeaderValue, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -16,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::connection::{BoxError, Connections, Peer};
-use crate::drain::{Drain, InProgress, Progress};
+use crate::drain::{InProgress, Requests};
 use crate::received::{Asked, Received};
 use crate::stats::{Closed, Seat, State};
 use crate::streams::Streams;
@@ -34,12 +33,11 @@ where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         seat.enter(State::Active);
-        let progress = Progress::new(self.requests.clone());
-        let transport = Transport::new(prefix, stream, progress.clone());
+        let transport = Transport::new(prefix, stream);
         let streams = Streams::default();
         let mut builder = http2::Builder::new(streams.spawner());
         builder.max_concurrent_streams(self.limits.streams);
-        let service = service(self.answer, peer, progress, None);
+        let service = service(self.answer, peer, self.requests);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(transport), service));
         let ended = tokio::select! {
             biased;
@@ -62,12 +60,11 @@ where
     }
 }
 
-/// Answers, counts what is in progress, and (HTTP/1 only) says `connection: close` once `closing` has begun.
-pub(crate) fn service<F, A, B>(
+/// Answers, and counts what is in progress.
+fn service<F, A, B>(
     answer: F,
     peer: Peer,
-    progress: Arc<Progress>,
-    closing: Option<Drain>,
+    requests: Requests,
 ) -> impl HttpService<Incoming, ResBody = Tracked<B>, Error = Infallible, Future: Send + 'static>
 where
     F: Fn(Asked, Peer) -> A,
@@ -76,17 +73,10 @@ where
     B::Error: Into<BoxError>,
 {
     service_fn(move |request| {
-        let in_progress = progress.begin();
-        let closing = closing.clone();
+        let in_progress = requests.begin();
         let reply = answer(Ok(request.map(Received::hyper)), peer);
         async move {
-            let mut response = reply.await;
-            if closing.is_some_and(|drain| drain.has_begun()) {
-                response
-                    .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(response.map(|body| Tracked {
+            Ok(reply.await.map(|body| Tracked {
                 body,
                 _in_progress: in_progress,
             }))
@@ -94,7 +84,7 @@ where
     })
 }
 
-pub(crate) fn log_end(ended: hyper::Result<()>) {
+fn log_end(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(
             error = &error as &dyn std::error::Error,
@@ -104,7 +94,7 @@ pub(crate) fn log_end(ended: hyper::Result<()>) {
 }
 
 /// A response's body; as long as it lives, its request is in progress.
-pub(crate) struct Tracked<B> {
+struct Tracked<B> {
     body: B,
     _in_progress: InProgress,
 }

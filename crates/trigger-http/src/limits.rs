@@ -78,3 +78,16 @@ impl Default for Limits {
         }
     }
 }
+
+impl Limits {
+    /// Those that concern the bytes of HTTP/1.
+    pub(crate) fn http1(&self) -> runner_http1::Limits {
+        runner_http1::Limits {
+            head_bytes: self.head_bytes,
+            fields: self.fields,
+            target_bytes: self.target_bytes,
+            trailer_bytes: self.trailer_bytes,
+            chunk_extensions: self.chunk_extensions,
+        }
+    }
+}

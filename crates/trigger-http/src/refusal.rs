@@ -60,3 +60,20 @@ impl Refusal {
         self.into()
     }
 }
+
+impl From<runner_http1::Error> for Refusal {
+    fn from(error: runner_http1::Error) -> Refusal {
+        use runner_http1::Error as E;
+        match error {
+            E::NotHttp => Refusal::NotHttp,
+            E::Version => Refusal::Version,
+            E::LargeHead => Refusal::LargeHead,
+            E::ManyFields => Refusal::ManyFields,
+            E::LongTarget => Refusal::LongTarget,
+            E::ContentLength => Refusal::ContentLength,
+            E::TransferEncoding => Refusal::TransferEncoding,
+            E::Expectation => Refusal::Expectation,
+            E::Body => Refusal::Body,
+        }
+    }
+}

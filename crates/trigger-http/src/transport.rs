@@ -9,8 +9,6 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::drain::Progress;
-
 /// A TCP connection that can be watched while another owner reads and writes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Socket(Arc<TcpStream>);
@@ -26,6 +24,17 @@ impl Socket {
     pub(crate) async fn reset(&self) {
         // An error means that the runtime is shutting down: then the connection is as gone.
         let _ = self.0.ready(Interest::ERROR).await;
+    }
+
+    /// Sends FIN. What the peer sends can still be read.
+    pub(crate) fn finish(&self) {
+        // It fails where the peer has closed already.
+        let _ = rustix::net::shutdown(&*self.0, rustix::net::Shutdown::Write);
+    }
+
+    /// Makes the end of this connection a reset: its peer must not take what it has for whole.
+    pub(crate) fn reset_when_dropped(&self) {
+        let _ = self.0.set_zero_linger();
     }
 }
 
@@ -88,7 +97,7 @@ impl AsyncWrite for Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Nothing to do: whoever shuts down drops the socket next, and that sends the FIN.
+    /// Nothing to do: whoever shuts down calls [`Socket::finish`] or drops the socket next, and that sends the FIN.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -108,27 +117,16 @@ fn poll_write(
     }
 }
 
-/// A stream whose first bytes have been read already, and which keeps a connection's [`Progress`] up to date.
+/// A stream whose first bytes have been read already.
 #[derive(Debug)]
 pub(crate) struct Transport<S> {
     prefix: Bytes,
     stream: S,
-    progress: Arc<Progress>,
 }
 
 impl<S> Transport<S> {
-    pub(crate) fn new(prefix: Bytes, stream: S, progress: Arc<Progress>) -> Transport<S> {
-        Transport {
-            prefix,
-            stream,
-            progress,
-        }
-    }
-
-    /// Gives bytes back that were read and not used. Only for a transport that has been read until it was empty.
-    pub(crate) fn rewind(self, prefix: Bytes) -> Transport<S> {
-        debug_assert!(self.prefix.is_empty(), "rewound before it was empty");
-        Transport { prefix, ..self }
+    pub(crate) fn new(prefix: Bytes, stream: S) -> Transport<S> {
+        Transport { prefix, stream }
     }
 }
 
@@ -143,12 +141,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
             buf.put_slice(&self.prefix.split_to(count));
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        let outcome = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
-        if outcome.is_err() || buf.filled().len() == before {
-            self.progress.read_ended();
-        }
-        Poll::Ready(outcome)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
@@ -158,7 +151,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.progress.wrote();
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -167,7 +159,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.progress.wrote();
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -175,11 +166,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes its transport only when it has handed over all that it had buffered.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.progress.flushed();
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

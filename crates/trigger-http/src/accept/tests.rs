@@ -21,32 +21,36 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::*;
 use crate::Tls;
 use crate::drain::{Drain, Requests};
+use crate::error::refuse_target;
 use crate::limits::Limits;
 use crate::received::Received;
+use crate::refusal::Refusal;
 use crate::stats::Stats;
 
-type TestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+pub(crate) type TestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 /// No test waits for as long as this.
-const NEVER: Duration = Duration::from_secs(3600);
+pub(crate) const NEVER: Duration = Duration::from_secs(3600);
 
-const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+pub(crate) const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 const LAST_HELLO: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello";
 
 /// A server in a task of its own.
-struct Running {
-    address: SocketAddr,
-    drain: Drain,
-    requests: Requests,
-    serving: JoinHandle<Drained>,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) drain: Drain,
+    pub(crate) requests: Requests,
+    pub(crate) serving: JoinHandle<Drained>,
+    pub(crate) stats: Stats,
 }
 
 /// How a test differs from a usual server.
-struct Setup {
-    idle_window: Duration,
-    drain_timeout: Duration,
-    tls: Option<TlsAcceptor>,
+pub(crate) struct Setup {
+    pub(crate) idle_window: Duration,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) limits: Limits,
 }
 
 impl Default for Setup {
@@ -55,12 +59,13 @@ impl Default for Setup {
             idle_window: NEVER,
             drain_timeout: NEVER,
             tls: None,
+            limits: Limits::default(),
         }
     }
 }
 
 impl Setup {
-    async fn serve<F, A>(self, answer: F) -> Running
+    pub(crate) async fn serve<F, A>(self, answer: F) -> Running
     where
         F: Fn(Request<Received>) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<TestBody>> + Send + 'static,
@@ -69,18 +74,25 @@ impl Setup {
             .await
             .unwrap();
         let address = listener.local_addr().unwrap();
-        let (drain, requests) = (Drain::new(), Requests::default());
+        let (drain, requests, stats) = (Drain::new(), Requests::default(), Stats::default());
         let connections = Connections {
-            answer: move |asked: Asked, _: Peer| answer(asked.unwrap()),
+            answer: move |asked: Asked, _: Peer| {
+                let answer = answer.clone();
+                async move {
+                    match asked {
+                        Ok(request) => answer(request).await,
+                        Err(unreadable) => refused(unreadable.refusal),
+                    }
+                }
+            },
             tls: self.tls,
             drain: drain.clone(),
             requests: requests.clone(),
             limits: Limits {
                 idle_window: self.idle_window,
-                handshake: NEVER,
-                ..Limits::default()
+                ..self.limits
             },
-            stats: Stats::default(),
+            stats: stats.clone(),
         };
         let serving = tokio::spawn(run(listener, connections, self.drain_timeout));
         Running {
@@ -88,38 +100,44 @@ impl Setup {
             drain,
             requests,
             serving,
+            stats,
         }
     }
 }
 
-fn body(text: &'static str) -> TestBody {
+/// What a server answers to what is no request.
+fn refused(refusal: Refusal) -> Response<TestBody> {
+    refuse_target(refusal, Version::HTTP_11).map(BodyExt::boxed_unsync)
+}
+
+pub(crate) fn body(text: &'static str) -> TestBody {
     Full::from(text)
         .map_err(|never| match never {})
         .boxed_unsync()
 }
 
-async fn hello(_: Request<Received>) -> Response<TestBody> {
+pub(crate) async fn hello(_: Request<Received>) -> Response<TestBody> {
     Response::new(body("hello"))
 }
 
 /// What happens in a server, told to its test.
 #[derive(Clone)]
-struct Story(mpsc::UnboundedSender<&'static str>);
+pub(crate) struct Story(mpsc::UnboundedSender<&'static str>);
 
 impl Story {
-    fn new() -> (Story, mpsc::UnboundedReceiver<&'static str>) {
+    pub(crate) fn new() -> (Story, mpsc::UnboundedReceiver<&'static str>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Story(sender), receiver)
     }
 
-    fn called(&self) -> Told {
+    pub(crate) fn called(&self) -> Told {
         let _ = self.0.send("called");
         Told(self.clone())
     }
 }
 
 /// Stands for a guest: it tells when it is dropped.
-struct Told(Story);
+pub(crate) struct Told(Story);
 
 impl Drop for Told {
     fn drop(&mut self) {
@@ -149,22 +167,22 @@ impl Body for Endless {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test is a client")]
-async fn connect(address: SocketAddr) -> TcpStream {
+pub(crate) async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
 /// Closes as a process does that is gone while bytes were on their way to it: with RST.
-fn reset(stream: TcpStream) {
+pub(crate) fn reset(stream: TcpStream) {
     stream.set_zero_linger().unwrap();
 }
 
-async fn send(stream: &mut (impl AsyncWrite + Unpin), text: &str) {
+pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
     stream.flush().await.unwrap();
 }
 
 /// One response with a `content-length`, without its date.
-async fn response(stream: &mut (impl AsyncRead + Unpin)) -> String {
+pub(crate) async fn response(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap().into());
@@ -182,7 +200,7 @@ async fn response(stream: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 /// What is left until the server closes.
-async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
+pub(crate) async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut rest = String::new();
     stream.read_to_string(&mut rest).await.unwrap();
     rest
