@@ -196,6 +196,33 @@ async fn a_file_of_60_mb_is_not_read() {
     refused("60 MB", &app).await;
 }
 
+#[tokio::test]
+async fn a_file_of_256_mb_that_is_no_component_is_not_read_whole() {
+    let app = App::new("");
+    for (name, head, what) in [
+        ("zeros.wasm", &b""[..], "it is not WebAssembly"),
+        (
+            "elf.wasm",
+            b"\x7fELF",
+            "it is a native program or library (ELF), not WebAssembly",
+        ),
+        ("text.wasm", b"(", "it is not WebAssembly"),
+    ] {
+        let path = app.path().join(name);
+        fs::write(&path, head).expect("writable");
+        let file = fs::File::options().write(true).open(&path);
+        file.and_then(|file| file.set_len(256 << 20))
+            .expect("writable");
+        let said = run(app.path(), &["inspect", name]).await;
+        let text = format!(
+            "error: cannot inspect `{name}`: {what}\nhelp: name the `.wasm` that the toolchain made\n"
+        );
+        assert_eq!((said.code, &*said.stderr), (1, &*text));
+        let peak = children_peak();
+        assert!(peak <= MOST_MEMORY, "{name}: {peak} KiB");
+    }
+}
+
 /// The most memory that a child which has ended took, in KiB (getrusage(2)).
 #[expect(
     unsafe_code,

@@ -14,6 +14,14 @@ use wit_component::ComponentEncoder;
 
 use crate::caps;
 
+/// What is read of a file to say what it is, when it is not WebAssembly.
+const HEAD: u64 = 4096;
+/// How a native program, library or object begins.
+const ELF: &[u8] = b"\x7fELF";
+/// Where such a file says for which system it is, and what wasmtime writes there in what it has compiled.
+const ELF_OS_ABI: usize = 7;
+const WASMTIME: u8 = 200;
+
 /// A component's bytes as they were read, once: what is hashed here is what is compiled.
 pub(crate) struct Artifact {
     /// A binary component.
@@ -177,7 +185,6 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     if found.len() > caps::ARTIFACT {
         return Err(Error::TooLarge);
     }
-    let mut bytes = Vec::new();
     // What was a file a moment ago may be a FIFO, and opening one waits for a writer.
     let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
@@ -185,31 +192,43 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     if !file.metadata().map_err(Error::Read)?.is_file() {
         return Err(Error::Special);
     }
-    file.take(caps::ARTIFACT + 1)
+    let mut file = file.take(caps::ARTIFACT + 1);
+    let mut bytes = Vec::new();
+    file.by_ref()
+        .take(HEAD)
         .read_to_end(&mut bytes)
         .map_err(Error::Read)?;
+    // What cannot be WebAssembly is told by its head: the rest may be large.
+    check_head(&bytes)?;
+    bytes.reserve_exact(found.len().saturating_sub(HEAD) as usize);
+    file.read_to_end(&mut bytes).map_err(Error::Read)?;
     if bytes.len() as u64 > caps::ARTIFACT {
         return Err(Error::TooLarge);
     }
     Ok(bytes)
 }
 
-fn into_component(bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
-    if bytes.is_empty() {
+/// Refuses by its first bytes what is not WebAssembly.
+fn check_head(head: &[u8]) -> Result<(), Error> {
+    if head.is_empty() {
         return Err(Error::Empty);
     }
-    if wasmtime::Engine::detect_precompiled(&bytes).is_some() {
-        return Err(Error::Precompiled);
+    if head.starts_with(ELF) {
+        return Err(match head.get(ELF_OS_ABI) {
+            Some(&WASMTIME) => Error::Precompiled,
+            _ => Error::Elf,
+        });
     }
-    if bytes.starts_with(b"\x7fELF") {
-        return Err(Error::Elf);
+    if !head.starts_with(b"\0asm") {
+        return Err(not_wasm(head));
     }
-    if !bytes.starts_with(b"\0asm") {
-        return Err(not_wasm(&bytes));
-    }
-    if bytes.len() < 8 {
+    if head.len() < 8 {
         return Err(Error::Truncated("the header is incomplete".into()));
     }
+    Ok(())
+}
+
+fn into_component(bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
     if Parser::is_component(&bytes) {
         return Ok(bytes);
     }
@@ -222,8 +241,7 @@ fn into_component(bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
     )))
 }
 
-fn not_wasm(bytes: &[u8]) -> Error {
-    let head = &bytes[..bytes.len().min(4096)];
+fn not_wasm(head: &[u8]) -> Error {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
         // A character may have been cut at the end of the head.
@@ -350,7 +368,8 @@ mod tests {
     use super::*;
 
     fn says(bytes: &[u8], expected: &str) {
-        let Err(error) = into_component(bytes.to_vec()) else {
+        let head = &bytes[..bytes.len().min(HEAD as usize)];
+        let Err(error) = check_head(head).and_then(|()| into_component(bytes.to_vec())) else {
             panic!("{expected:?} was accepted")
         };
         assert_eq!(error.to_string(), expected);
