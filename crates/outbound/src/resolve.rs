@@ -6,7 +6,8 @@ use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::net::{DnsError, NetError, NoRecords};
+use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::Name;
 use hickory_resolver::{TokioResolver, system_conf};
 use runner_manifest::Host;
@@ -35,7 +36,7 @@ impl Resolver {
     fn of(settings: Result<(Vec<NameServerConfig>, ResolverOpts), NetError>) -> Resolver {
         let dns = settings.and_then(|(servers, options)| build(servers, options));
         Resolver {
-            dns: dns.map_err(|error| format!("no DNS server is known: {error}")),
+            dns: dns.map_err(|error| format!("no name server is known: {}", reason(&error))),
         }
     }
 
@@ -120,6 +121,14 @@ fn build(
         .build()
 }
 
+/// Why the system's own configuration cannot be read.
+fn reason(error: &NetError) -> String {
+    match error {
+        NetError::Io(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
 fn failure(name: &str, error: NetError) -> Error {
     let name = name.into();
     if matches!(error, NetError::Timeout) {
@@ -133,12 +142,40 @@ fn failure(name: &str, error: NetError) -> Error {
     Error::Dns {
         name,
         rcode,
-        source: error.into(),
+        source: words(&error).into(),
+    }
+}
+
+/// What happened, in words: the resolver's own are partly those of its code.
+fn words(error: &NetError) -> String {
+    let dns = match error {
+        NetError::Dns(dns) => dns,
+        NetError::Busy => return "too many names are being looked up".into(),
+        NetError::NoConnections => return "no name server can be reached".into(),
+        NetError::Io(error) => return format!("the name server cannot be reached: {error}"),
+        other => return other.to_string(),
+    };
+    match dns {
+        DnsError::NoRecordsFound(none) if none.response_code == ResponseCode::NXDomain => {
+            "there is no such name".into()
+        }
+        DnsError::NoRecordsFound(none) if none.response_code == ResponseCode::NoError => {
+            "it has no address".into()
+        }
+        DnsError::NoRecordsFound(NoRecords {
+            response_code: code,
+            ..
+        })
+        | DnsError::ResponseCode(code) => format!("the name server answers \"{code}\""),
+        other => other.to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::proto::op::Query;
+    use hickory_resolver::proto::rr::RecordType;
+
     use super::*;
 
     #[tokio::test]
@@ -146,9 +183,37 @@ mod tests {
         let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
         let resolver = Resolver::of(Err(missing.into()));
         let error = resolver.lookup("a.test").await.unwrap_err();
-        let text =
-            "`a.test` could not be resolved: no DNS server is known: io error: entity not found";
+        let text = "`a.test` could not be resolved: no name server is known: entity not found";
         assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
+    fn why_a_name_is_not_resolved_is_told_in_words() {
+        let query = Query::query(Name::from_ascii("a.test.").unwrap(), RecordType::A);
+        let none = |code| DnsError::NoRecordsFound(NoRecords::new(query.clone(), code)).into();
+        let answered = |code| NetError::from(DnsError::ResponseCode(code));
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for (error, why) in [
+            (none(ResponseCode::NXDomain), "there is no such name"),
+            (none(ResponseCode::NoError), "it has no address"),
+            (
+                none(ResponseCode::ServFail),
+                "the name server answers \"Server Failure\"",
+            ),
+            (
+                answered(ResponseCode::Refused),
+                "the name server answers \"Query Refused\"",
+            ),
+            (NetError::NoConnections, "no name server can be reached"),
+            (NetError::Busy, "too many names are being looked up"),
+            (
+                refused.into(),
+                "the name server cannot be reached: connection refused",
+            ),
+        ] {
+            let text = format!("`a.test` could not be resolved: {why}");
+            assert_eq!(failure("a.test", error).to_string(), text);
+        }
     }
 
     #[test]
