@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use http::Method;
@@ -18,6 +19,9 @@ const MOST_SUGGESTED: usize = 4;
 
 /// What tells denied paths apart; a guest can make them long.
 const MAX_SUBJECT: usize = 256;
+
+/// The manifest that `runner` takes without being told.
+const USUAL: &str = "spin-like.toml";
 
 /// The words beside a component, or a list, without any rule.
 const NOTHING_COVERS: &str = "no `allowed_outbound_hosts` here covers it";
@@ -156,6 +160,35 @@ impl Denied {
         }
     }
 
+    /// The commands that would allow exactly this, from where the manifest was named; none where no rule can.
+    pub fn commands(&self) -> Vec<String> {
+        let suggestions = self.suggestions().into_iter();
+        let manifest = self.manifest();
+        let command = |suggestion: Suggestion| {
+            let (component, arguments) = (self.component(), suggestion.arguments());
+            format!("runner allow {component} {arguments}{manifest}")
+        };
+        suggestions.map(command).collect()
+    }
+
+    /// The flag that names the manifest, where it is not the one that `runner` finds by itself.
+    fn manifest(&self) -> String {
+        let place = self.grants.place.as_ref().or(self.grants.allow.place());
+        let path = place
+            .map(Place::path)
+            .filter(|path| *path != Path::new(USUAL));
+        let Some(path) = path.map(|path| path.display().to_string()) else {
+            return String::new();
+        };
+        // Else it would be a flag, or somebody's home.
+        let before = if path.starts_with(['-', '~']) {
+            "./"
+        } else {
+            ""
+        };
+        format!(" -f {}", quoted(&format!("{before}{path}")))
+    }
+
     /// The block, to be extended with what only the caller knows.
     pub fn diagnostic(&self) -> Diagnostic {
         let diagnostic = match &*self.why {
@@ -191,9 +224,9 @@ impl Denied {
                 at(self.message(&connect(&origin.to_string())), place, label)
             }
         };
-        match self.suggestions() {
+        match self.commands() {
             none if none.is_empty() => diagnostic,
-            some => diagnostic.help(allow(self.component(), &some)),
+            some => diagnostic.help(format!("to allow exactly this, run\n{}", some.join("\n"))),
         }
     }
 
@@ -231,7 +264,7 @@ impl Suggestion {
     }
 
     /// The words behind `runner allow COMPONENT`, quoted for a shell.
-    pub fn arguments(&self) -> String {
+    fn arguments(&self) -> String {
         match &self.method {
             None => quoted(&self.url),
             Some(method) => format!("{} --method {}", quoted(&self.url), quoted(method)),
@@ -274,15 +307,6 @@ fn suggestion(call: &Call<'_>, nearest: Option<&Miss<'_>>) -> Option<Suggestion>
     let is_plain = !url.contains("{{") && AllowedHost::parse_url(&url, &[method]).is_ok();
     let method = Some(method.to_owned());
     is_plain.then_some(Suggestion { url, method })
-}
-
-fn allow(component: &ComponentId, suggestions: &[Suggestion]) -> String {
-    let mut text = String::from("to allow exactly this, run");
-    for suggestion in suggestions {
-        let arguments = suggestion.arguments();
-        text.push_str(&format!("\nrunner allow {component} {arguments}"));
-    }
-    text
 }
 
 /// One word of a shell: the text may be a guest's.
@@ -443,6 +467,34 @@ help: to allow exactly this, run
       runner allow thief http://127.0.0.1:9101";
         let rules = "allowed_outbound_hosts = [\"http://127.0.0.1:9100\"]";
         assert_eq!(block(rules, "http://127.0.0.1:9101"), nearest);
+    }
+
+    #[test]
+    fn the_command_names_a_manifest_that_is_not_the_usual_one() {
+        for (path, flag) in [
+            ("spin-like.toml", ""),
+            ("spin.toml", " -f spin.toml"),
+            ("shop/spin-like.toml", " -f shop/spin-like.toml"),
+            ("/a b/it's.toml", r" -f '/a b/it'\''s.toml'"),
+            ("-x.toml", " -f ./-x.toml"),
+            ("~x.toml", " -f ./~x.toml"),
+        ] {
+            let text = "spin_manifest_version = 2\n[application]\nname = \"a\"\n[trigger]\n[component.thief]\nsource = \"a\"\n";
+            let manifest = Manifest::parse(text, Path::new(path), &Default::default()).unwrap();
+            let component = &manifest.components["thief"];
+            let grants = Arc::new(Grants {
+                component: component.id.clone(),
+                allow: component.allow.clone(),
+                place: Some(component.place.clone()),
+                generation: 1,
+            });
+            let to = Destination::from_url("https://a.com").unwrap();
+            let denied = permit(&grants, &Call::get(&to)).unwrap_err();
+            let command = format!("runner allow thief https://a.com{flag}");
+            let end = format!("\nhelp: to allow exactly this, run\n      {command}");
+            assert!(denied.to_string().ends_with(&end), "{denied}");
+            assert_eq!(denied.commands(), [command]);
+        }
     }
 
     #[test]

@@ -168,12 +168,7 @@ pub(super) fn event_name(level: Level) -> &'static str {
 
 /// The commands that would allow it.
 fn fix(denied: &Denied) -> Option<String> {
-    let component = denied.component();
-    let commands: Vec<_> = denied
-        .suggestions()
-        .iter()
-        .map(|suggestion| format!("runner allow {component} {}", suggestion.arguments()))
-        .collect();
+    let commands = denied.commands();
     (!commands.is_empty()).then(|| commands.join("\n"))
 }
 
