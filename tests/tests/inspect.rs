@@ -281,6 +281,43 @@ async fn what_was_used_is_counted_and_what_never_was_is_named() {
 }
 
 #[tokio::test]
+async fn what_a_component_of_0_3_used_is_counted_too() {
+    let manifest = "spin_manifest_version = 2\n[application]\nname = \"story\"\n\
+         [[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe3\"\n\
+         [component.probe3]\nsource = \"guest:probe3\"\n\
+         environment = { HOME = \"/\" }\nfiles = [\"data/*\"]\n";
+    let app = App::new(manifest);
+    app.file("data/a.txt", "a");
+    let server = Server::start(&app, &[]).await;
+    let times = |report: &Value| rights(report, "rights").into_iter().map(|right| right.2);
+    let counted = |report: &Value| times(report).collect::<Vec<_>>();
+    let report = inspected(&app, &["probe3"]).await;
+    assert_eq!(counted(&report), [Some(0), Some(0)]);
+
+    let environment = server.get("/env").await.json();
+    assert_eq!(environment, json!([["HOME", "/"]]));
+    for (path, answer) in [
+        ("/files?path=/data/a.txt", json!({ "opened": true })),
+        (
+            "/files?path=/data/none",
+            json!({ "error": "ErrorCode::NoEntry" }),
+        ),
+    ] {
+        assert_eq!(server.get(path).await.json(), answer, "{path}");
+    }
+    let report = inspected(&app, &["probe3"]).await;
+    assert_eq!(
+        rights(&report, "rights"),
+        [
+            right("fs", "data/*", Some(2)),
+            right("env", "HOME", Some(1)),
+        ],
+        "also what was not there was asked for"
+    );
+    assert_eq!(rights(&report, "never_used"), []);
+}
+
+#[tokio::test]
 async fn the_control_socket_is_private_is_removed_at_the_end_and_replaced_when_left_behind() {
     let app = App::probe("");
     let cache = tempfile::tempdir().expect("a folder");

@@ -23,7 +23,8 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// The error's name, or the status and the first line of what came back.
     pub detail: String,
-    /// What would grant it: a command for `http`, a manifest key for the others.
+    /// What would grant it: a rule for `http`, a manifest key for the others. A guest knows neither its own name nor where
+    /// its manifest is, so the command is the host's to tell.
     pub grant: Option<String>,
 }
 
@@ -65,8 +66,7 @@ fn http(authority: &str, path: &str) -> Attempt {
     Attempt {
         what: "http",
         target: format!("http://{authority}{path}"),
-        grant: (outcome == Outcome::Denied)
-            .then(|| format!("runner allow thief http://{authority}")),
+        grant: (outcome == Outcome::Denied).then(|| format!("http://{authority}")),
         outcome,
         detail,
     }

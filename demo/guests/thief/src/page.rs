@@ -57,9 +57,11 @@ fn grant(attempt: &Attempt) -> String {
         return String::new();
     };
     match attempt.what {
-        "http" => format!("<p class=\"grant\">to allow exactly this, run <kbd>{grant}</kbd></p>\n"),
+        "http" => format!(
+            "<p class=\"grant\">to allow exactly this, add the rule <kbd>{grant}</kbd>; the log has the command</p>\n"
+        ),
         _ => format!(
-            "<p class=\"grant\">to grant one, use the key <kbd>{grant}</kbd> of <code>[component.thief]</code></p>\n"
+            "<p class=\"grant\">to grant one, use the key <kbd>{grant}</kbd> of this component</p>\n"
         ),
     }
 }

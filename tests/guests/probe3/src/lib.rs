@@ -1,6 +1,7 @@
 //! The probe as a component of wasi:http 0.3: the same paths and queries, as far as 0.3 has them.
 
 mod fetch;
+mod granted;
 mod mischief;
 mod reply;
 
@@ -27,6 +28,8 @@ impl Guest for Probe {
             "/proxy" => fetch::proxy(&query).await,
             "/status" => Ok(reply::status(&query)),
             "/big" => Ok(reply::big(&query)),
+            "/env" => Ok(json(&granted::environment())),
+            "/files" => Ok(json(&granted::open(&query).await)),
             "/error" => Err(reply::error(&query)),
             _ => Ok(mischief::handle(path, &query).await),
         }
