@@ -16,6 +16,7 @@ mod check;
 mod cli;
 mod completions;
 mod control;
+mod draft;
 mod environment;
 mod exit;
 mod explain;

@@ -1,12 +1,13 @@
-//! Replaces a file whole: a reader, and a watcher, sees the old text or the new one and never a half.
+//! Edits a file that others may edit: holds it, and replaces it whole.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use crate::draft;
 use crate::exit::{Exit, Failure};
 
 /// How often a file that another `runner allow` holds is asked for, and with which pause: five seconds in all.
@@ -57,27 +58,7 @@ fn try_replace(path: &Path, text: &str) -> io::Result<()> {
     let about = fs::metadata(&path)?;
     // A rename would go round the file's own permission not to be written.
     OpenOptions::new().write(true).open(&path)?;
-    let temporary = beside(&path);
-    let written = write(&temporary, text, &about).and_then(|()| fs::rename(&temporary, &path));
-    if written.is_err() {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn write(path: &Path, text: &str, like: &fs::Metadata) -> io::Result<()> {
-    // Made by nobody else before us, so that nobody can have us write elsewhere.
-    let mut file: File = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.set_permissions(like.permissions())?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
-/// In the same folder, because a rename cannot leave a file system.
-fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+    draft::replace(&path, text, Some(about.permissions()))
 }
 
 #[cfg(test)]
