@@ -22,6 +22,7 @@ use index::Index;
 pub use inject::Inject;
 use miss::Fit;
 pub use miss::{Miss, Part};
+pub(crate) use narrow::probably_meant;
 pub use rule::AllowedHost;
 
 /// Beyond these, a rule that differs in its host is not looked at to say which comes nearest.

@@ -76,6 +76,8 @@ pub enum Code {
     BadComponentName,
     /// A trigger names a component that is not there.
     NoSuchComponent,
+    /// No route and no other component leads to a component.
+    ComponentUnused,
     /// A source is neither a path nor a table.
     BadSource,
     /// A source's path cannot be the path of a file.
@@ -193,6 +195,8 @@ pub enum Code {
     RuleMethod,
     /// A rule's method is for no component.
     RuleMethodNotProvided,
+    /// A rule's method is nearly a usual one.
+    RuleMethodUnknown,
     /// A rule has `methods` without one, or too many.
     RuleMethods,
     /// What is to be injected is not the name of a header.
@@ -207,6 +211,8 @@ pub enum Code {
     InjectInside,
     /// An injected header is sent without encryption.
     InjectInTheClear,
+    /// A variable in an injected header is empty.
+    InjectEmpty,
     /// A rule has a list in braces.
     RuleList,
     /// A rule's host is not one.

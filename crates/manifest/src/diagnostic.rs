@@ -213,7 +213,8 @@ impl Diagnostic {
 
 /// Marks a place: in the block that shows the same of the same line, or in one of its own.
 fn mark<'a>(blocks: &mut Vec<Block<'a>>, kind: AnnotationKind, place: &'a Place, label: &str) {
-    let (line, span) = escape_line(place.line_text(), place.within_line(), QUOTED_WIDTH);
+    let (line, hidden) = (place.line_text(), place.hidden_within_line());
+    let (line, span) = escape_line(line, place.within_line(), &hidden, QUOTED_WIDTH);
     let label = Some(shown(label)).filter(|label| !label.is_empty());
     let annotation = kind.span(span).label(label);
     let same = |block: &&mut Block<'_>| {

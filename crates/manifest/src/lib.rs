@@ -40,7 +40,7 @@ pub use header::is_ours;
 pub use host::{BadHost, Host};
 pub use id::{BadComponentId, ComponentId};
 pub use limits::{InstanceReuse, Limits, Rate};
-pub use manifest::Manifest;
+pub use manifest::{Flawed, Manifest, veiled};
 pub use path::{BadPath, NormalPath};
 pub use place::Place;
 pub use route::{

@@ -4,6 +4,7 @@ mod application;
 mod declared;
 mod syntax;
 mod triggers;
+mod values;
 
 use std::collections::BTreeMap;
 use std::fs::File as OpenFile;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub(crate) use self::declared::Declared;
+pub use self::values::veiled;
 use crate::component::{self, Shared};
 use crate::expect;
 use crate::place::File;
@@ -77,36 +79,61 @@ pub struct Manifest {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// What is wrong with a manifest, and what could be read of it all the same.
+#[derive(Debug, Clone)]
+pub struct Flawed {
+    /// Everything that is wrong.
+    pub error: Error,
+    /// The rest, where there is one: to find more mistakes in, never to be served.
+    pub rest: Option<Box<Manifest>>,
+}
+
 impl Manifest {
     /// Reads a file.
     pub fn load(path: &Path, provided: &Variables) -> Result<Manifest, Error> {
-        let text = read_file(path)?;
-        Manifest::parse(&text, path, provided)
+        Manifest::examine(path, provided).map_err(|flawed| flawed.error)
     }
 
     /// Reads a text; `path` is the file it came from, and its folder is where relative paths begin.
     pub fn parse(text: &str, path: &Path, provided: &Variables) -> Result<Manifest, Error> {
-        if text.len() > MAX_SIZE {
-            return Err(too_large(path));
-        }
-        if has_too_many_values(text) {
-            return Err(too_many_values(path));
-        }
-        let file = File::new(path, text);
-        let document =
-            DeTable::parse(file.text()).map_err(|mistake| syntax::not_toml(&file, mistake))?;
-        let findings = Findings::new(file.clone());
-        let manifest = lower(document.get_ref(), path, provided, &findings);
-        let (errors, warnings) = findings.into_parts();
-        match manifest {
-            Some(manifest) if errors.is_empty() => Ok(Manifest {
-                warnings,
-                ..manifest
-            }),
-            _ => Err(Error {
-                diagnostics: errors,
-            }),
-        }
+        read(text, path, provided).map_err(|flawed| flawed.error)
+    }
+
+    /// Reads a file, and gives what could be read also when something in it is wrong.
+    pub fn examine(path: &Path, provided: &Variables) -> Result<Manifest, Flawed> {
+        read(&read_file(path)?, path, provided)
+    }
+}
+
+impl From<Error> for Flawed {
+    fn from(error: Error) -> Flawed {
+        Flawed { error, rest: None }
+    }
+}
+
+fn read(text: &str, path: &Path, provided: &Variables) -> Result<Manifest, Flawed> {
+    if text.len() > MAX_SIZE {
+        return Err(too_large(path).into());
+    }
+    if has_too_many_values(text) {
+        return Err(too_many_values(path).into());
+    }
+    let file = File::new(path, text);
+    let document =
+        DeTable::parse(file.text()).map_err(|mistake| syntax::not_toml(&file, mistake))?;
+    file.hide(values::of(document.get_ref()));
+    let findings = Findings::new(file.clone());
+    let manifest = lower(document.get_ref(), path, provided, &findings);
+    let (diagnostics, warnings) = findings.into_parts();
+    match manifest {
+        Some(manifest) if diagnostics.is_empty() => Ok(Manifest {
+            warnings,
+            ..manifest
+        }),
+        rest => Err(Flawed {
+            error: Error { diagnostics },
+            rest: rest.map(Box::new),
+        }),
     }
 }
 
@@ -142,7 +169,13 @@ fn lower(
         .as_ref()
         .map(|application| application.limits.clone())
         .unwrap_or_default();
-    let shared = Shared::new(folder, limits, &variables, findings);
+    let shared = Shared::new(
+        folder,
+        limits,
+        &variables,
+        provided.is_lack_a_mistake(),
+        findings,
+    );
     let tables = root.entries_of("component");
     let declared = Declared::new(&tables);
     let mut components = components(&tables, &shared);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A piece of a file, cheap to clone: the file's text is shared.
 #[derive(Clone)]
@@ -17,6 +17,15 @@ pub(crate) struct File {
     path: PathBuf,
     text: String,
     lines: Vec<usize>,
+    hidden: OnceLock<Vec<Hidden>>,
+}
+
+/// A part of a file that messages do not show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hidden {
+    pub(crate) span: Range<usize>,
+    /// Not even where the message is about it.
+    pub(crate) is_secret: bool,
 }
 
 impl File {
@@ -27,7 +36,13 @@ impl File {
             path: path.into(),
             text: text.into(),
             lines,
+            hidden: OnceLock::new(),
         })
+    }
+
+    /// Says once what messages do not show, in the order of the file.
+    pub(crate) fn hide(&self, hidden: Vec<Hidden>) {
+        let _ = self.hidden.set(hidden);
     }
 
     /// The place of a span; one that is not within the text, or cuts a character, is moved to where it fits.
@@ -105,6 +120,25 @@ impl Place {
         let (start, line) = (self.line_start(), self.line_text().len());
         let cut = |at: usize| at.saturating_sub(start).min(line);
         cut(self.span.start)..cut(self.span.end)
+    }
+
+    /// The parts of [`Place::line_text`] that are not shown. What a message is about is, unless it is a secret.
+    pub(crate) fn hidden_within_line(&self) -> Vec<Range<usize>> {
+        let (start, line) = (self.line_start(), self.line_text().len());
+        let all = self.file.hidden.get().map_or(&[][..], Vec::as_slice);
+        let first = all.partition_point(|hidden| hidden.span.end <= start);
+        let here = all[first..]
+            .iter()
+            .take_while(|hidden| hidden.span.start < start + line);
+        let is_marked = |hidden: &Hidden| {
+            // Its quotes are marked too.
+            self.span == (hidden.span.start - 1..hidden.span.end + 1)
+        };
+        let not_shown = here.filter(|hidden| hidden.is_secret || !is_marked(hidden));
+        let cut = |at: usize| at.saturating_sub(start).min(line);
+        not_shown
+            .map(|hidden| cut(hidden.span.start)..cut(hidden.span.end))
+            .collect()
     }
 
     fn line_start(&self) -> usize {

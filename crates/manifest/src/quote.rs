@@ -18,9 +18,16 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 /// [`escape`] for a line of which a part is marked: the line, cut to about `width` around the mark, and the mark in it.
-pub(crate) fn escape_line(line: &str, mark: Range<usize>, width: usize) -> (String, Range<usize>) {
+/// What is `hidden` of the line is stars.
+pub(crate) fn escape_line(
+    line: &str,
+    mark: Range<usize>,
+    hidden: &[Range<usize>],
+    width: usize,
+) -> (String, Range<usize>) {
     let (before_it, line) = near(line, &mark);
     let mark = mark.start - before_it.len()..mark.end - before_it.len();
+    let line = &without(line, before_it.len(), hidden);
     let line = &without_secrets(&without_credentials(line));
     let fits = mark.end <= after(line, 0, width);
     let start = if fits && before_it.is_empty() {
@@ -59,6 +66,17 @@ fn near<'a>(line: &'a str, mark: &Range<usize>) -> (&'a str, &'a str) {
     let start = line.floor_char_boundary(mark.start.saturating_sub(NEAR));
     let end = line.ceil_char_boundary(mark.start.saturating_add(NEAR));
     (&line[..start], &line[start..end])
+}
+
+/// A part of a line that begins at `start`, with a star for each byte of what is hidden of the line.
+fn without(part: &str, start: usize, hidden: &[Range<usize>]) -> String {
+    let mut out = part.to_owned();
+    let within = |at: usize| at.saturating_sub(start).min(part.len());
+    for span in hidden {
+        let (from, to) = (within(span.start), within(span.end));
+        out.replace_range(from..to, &"*".repeat(to - from));
+    }
+    out
 }
 
 /// A line with a star for each byte of what stands before the `@` of a URL: a name, and perhaps a password.

@@ -21,7 +21,10 @@ pub struct Value(String);
 
 /// What the operator provided, by name.
 #[derive(Debug, Clone, Default)]
-pub struct Variables(BTreeMap<String, Value>);
+pub struct Variables {
+    values: BTreeMap<String, Value>,
+    may_lack: bool,
+}
 
 /// One `[variables]` entry.
 #[derive(Debug, Clone)]
@@ -66,28 +69,55 @@ impl fmt::Debug for Value {
 impl Variables {
     /// Provides one, in place of what was provided before.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) {
-        self.0.insert(name.into(), value.into());
+        self.values.insert(name.into(), value.into());
     }
 
     /// What was provided under a name.
     pub fn value(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        self.values.get(name)
     }
 
     /// All that was provided.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.values
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// For who only reads a manifest and runs nothing: what needs a value that was not provided is left out, with a
+    /// warning in place of an error.
+    pub fn may_lack(mut self) -> Variables {
+        self.may_lack = true;
+        self
+    }
+
+    pub(crate) fn is_lack_a_mistake(&self) -> bool {
+        !self.may_lack
     }
 }
 
 impl<N: Into<String>, V: Into<Value>> FromIterator<(N, V)> for Variables {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Variables {
-        Variables(
-            pairs
-                .into_iter()
+        let pairs = pairs.into_iter();
+        Variables {
+            values: pairs
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
-        )
+            may_lack: false,
+        }
+    }
+}
+
+/// How a variable gets its value. A secret is better not on a command line, which every user of a machine can list.
+pub(crate) fn how_to_set(name: &str, secret: bool) -> String {
+    let own = name.to_ascii_uppercase();
+    match secret {
+        true => format!(
+            "set `RUNNER_VARIABLE_{own}` in the environment; others can see a command line with `--variable {name}=VALUE`"
+        ),
+        false => format!(
+            "set `RUNNER_VARIABLE_{own}` in the environment, run with `--variable {name}=VALUE`, or give it a `default`"
+        ),
     }
 }
 

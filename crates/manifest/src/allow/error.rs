@@ -2,6 +2,7 @@
 
 use crate::destination::redact;
 use crate::quote::{escape, shorten};
+use crate::variables::how_to_set;
 use crate::{BadHost, Code};
 
 /// What an error shows of a rule.
@@ -116,6 +117,14 @@ impl RuleError {
     pub(crate) fn undeclared(&self) -> Option<&str> {
         match &self.why {
             Why::Undeclared(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The variable that it uses and that has no value.
+    pub(crate) fn unset(&self) -> Option<&str> {
+        match &self.why {
+            Why::NoValue(name) => Some(name),
             _ => None,
         }
     }
@@ -236,7 +245,7 @@ fn help(rule: &str, why: &Why) -> String {
         Why::Undeclared(name) => {
             format!("declare it: `[variables]` and `{name} = {{ required = true }}`")
         }
-        Why::NoValue(name) => format!("run with `--variable {name}=VALUE`, or give it a `default`"),
+        Why::NoValue(name) => how_to_set(name, false),
     }
 }
 

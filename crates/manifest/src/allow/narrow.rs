@@ -3,9 +3,14 @@
 use http::Method;
 
 use super::error::Why;
+use crate::nearest::nearest;
 use crate::quote::{escape, shorten};
 use crate::{Call, NormalPath, is_never_sent};
 
+/// What a mistyped method is compared with.
+const USUAL: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
+/// Registered methods that are near to a usual one, and meant.
+const REGISTERED: [&str; 5] = ["LINK", "PRI", "QUERY", "UNLINK", "SEARCH"];
 /// Longer lists are a `*`.
 const MAX_METHODS: usize = 16;
 /// What decodes to something else for longer than this is made to deceive.
@@ -119,6 +124,14 @@ impl Below {
         }
         format!("`{}` alone", self.0)
     }
+}
+
+/// The usual method that was probably meant by one that is not.
+pub(crate) fn probably_meant(name: &str) -> Option<&'static str> {
+    if USUAL.contains(&name) || REGISTERED.contains(&name) {
+        return None;
+    }
+    nearest(name, USUAL)
 }
 
 /// Reads the methods of a rule.

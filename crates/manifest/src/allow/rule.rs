@@ -309,6 +309,19 @@ impl AllowedHost {
         &self.host
     }
 
+    /// The component of the application that it is for; with `None` in it, any.
+    pub(crate) fn component(&self) -> Option<Option<&ComponentId>> {
+        match &self.host {
+            HostPattern::AnyComponent => Some(None),
+            HostPattern::Component(id) => Some(Some(id)),
+            HostPattern::Own
+            | HostPattern::Any
+            | HostPattern::Name(_)
+            | HostPattern::Below(_)
+            | HostPattern::Net(_) => None,
+        }
+    }
+
     fn is_inside(&self) -> bool {
         matches!(
             self.host,

@@ -2,9 +2,10 @@
 
 use super::Shared;
 use super::read::fill;
-use crate::allow::{Filled, Form, RuleError, Why};
+use crate::allow::{Filled, Form, RuleError, Why, probably_meant};
 use crate::nearest::nearest;
 use crate::raw::{Item, Table, Text};
+use crate::template::Template;
 use crate::{AllowList, AllowedHost, Code, Diagnostic, Place};
 
 /// As many as a manifest has room for.
@@ -86,11 +87,26 @@ fn narrow(
         .list()
         .filter_map(|name| name.text())
         .collect();
-    let names: Vec<_> = names.iter().map(|name| name.text).collect();
-    let narrowed = rule.for_methods(&names);
-    narrowed
-        .map_err(|why| refuse(why, url, &methods.place, shared))
-        .ok()
+    let texts: Vec<_> = names.iter().map(|name| name.text).collect();
+    let narrowed = rule.for_methods(&texts);
+    let narrowed = narrowed.map_err(|why| refuse(why, url, &methods.place, shared));
+    if narrowed.is_ok() {
+        names.iter().for_each(|name| check_method(name, shared));
+    }
+    narrowed.ok()
+}
+
+/// A method may be anybody's own; one that is nearly a usual one is probably that.
+fn check_method(name: &Text<'_>, shared: &Shared<'_>) {
+    if let Some(near) = probably_meant(name.text) {
+        shared.warn(
+            Code::RuleMethodUnknown,
+            format!("`{}` is not a usual method of HTTP", name.text),
+            &name.place,
+            "sent as it is written, by nobody perhaps",
+            &format!("did you mean `{near}`?"),
+        );
+    }
 }
 
 fn injecting(
@@ -104,9 +120,20 @@ fn injecting(
     let value = table.required("value", "value = \"Bearer {{ token }}\"");
     table.finish();
     let (header, value) = (header?.text()?, value?.text()?);
-    let filled = fill(&value, shared)?;
+    let filled = match fill(&value, shared) {
+        // Nothing is sent where values may lack: the rule stands, so that its calls are decided as they will be.
+        None if !shared.needs_values => "".into(),
+        filled => filled?,
+    };
+    warn_of_empty(&header, &value, shared);
     if rule.is_clear_text() {
-        warn_of_clear_text(&header, shared);
+        shared.warn(
+            Code::InjectInTheClear,
+            "a secret header is sent without encryption".into(),
+            &header.place,
+            "everybody on the way can read it",
+            "write `https` as the scheme of the rule",
+        );
     }
     let place = |why: &Why| match why {
         Why::InjectValue => value.place.clone(),
@@ -122,15 +149,25 @@ fn injecting(
         .ok()
 }
 
-fn warn_of_clear_text(header: &Text<'_>, shared: &Shared<'_>) {
-    let message = "a secret header is sent without encryption";
-    let warning = Diagnostic::warning(Code::InjectInTheClear, message);
-    let help = "write `https` as the scheme of the rule";
-    shared.findings.warning(
-        warning
-            .at(header.place.clone(), "everybody on the way can read it")
-            .help(help),
+/// An empty token is more often a mistake of whoever started this than a wish.
+fn warn_of_empty(header: &Text<'_>, value: &Text<'_>, shared: &Shared<'_>) {
+    let template = Template::parse(value.text).ok();
+    let empty = template.and_then(|template| {
+        template
+            .variables()
+            .find(|name| shared.value(name) == Ok(""))
+    });
+    let Some(variable) = empty else { return };
+    let message = format!(
+        "the header `{}` is sent with nothing for the variable `{variable}`, which is empty",
+        header.text
     );
+    let warning =
+        Diagnostic::warning(Code::InjectEmpty, message).at(value.place.clone(), "used here");
+    let warning = shared.declared(warning, Some(variable));
+    shared
+        .findings
+        .warning(warning.help(shared.how_to_set(variable)));
 }
 
 fn refuse(why: Why, url: &Text<'_>, place: &Place, shared: &Shared<'_>) {
@@ -157,7 +194,11 @@ fn rule(text: &str, form: Form, place: &Place, shared: &Shared<'_>) -> Option<Al
             None
         }
         Err(error) => {
-            shared.findings.error(not_a_rule(&error, place, shared));
+            let found = not_a_rule(&error, place, shared);
+            match error.unset() {
+                Some(_) => shared.lacks(found),
+                None => shared.findings.error(found),
+            }
             None
         }
     }
@@ -178,30 +219,34 @@ fn not_a_rule(error: &RuleError, place: &Place, shared: &Shared<'_>) -> Diagnost
             let help = format!("did you mean `{near}`?");
             shared.declared(found, Some(near)).help(help)
         }
-        None => shared.declared(found, error.variable()).help(error.help()),
+        None => {
+            let help = error.unset().map(|name| shared.how_to_set(name));
+            let found = shared.declared(found, error.variable());
+            found.help(help.as_deref().unwrap_or(error.help()))
+        }
     }
 }
 
 fn warn_of_scheme(rule: &AllowedHost, scheme: &str, place: &Place, shared: &Shared<'_>) {
-    let message = format!(
-        "`{rule}` is a rule for `{scheme}`, which this version of runner does not provide yet"
+    shared.warn(
+        Code::RuleNotProvided,
+        format!(
+            "`{rule}` is a rule for `{scheme}`, which this version of runner does not provide yet"
+        ),
+        place,
+        "this allows nothing",
+        "leave it out, or write `http` or `https`",
     );
-    let warning = Diagnostic::warning(Code::RuleNotProvided, message)
-        .at(place.clone(), "this allows nothing");
-    shared
-        .findings
-        .warning(warning.help("leave it out, or write `http` or `https`"));
 }
 
 /// `allowed_http_hosts` had hosts without a scheme, for both.
 fn read_old(list: &Item<'_>, shared: &Shared<'_>) -> Vec<AllowedHost> {
-    let message = "`allowed_http_hosts` is the old name of `allowed_outbound_hosts`";
-    let warning = Diagnostic::warning(Code::OldRuleKey, message);
-    let help = "write `allowed_outbound_hosts`, with `https://` in front of each host";
-    shared.findings.warning(
-        warning
-            .at(list.place.clone(), "read as both `http://` and `https://`")
-            .help(help),
+    shared.warn(
+        Code::OldRuleKey,
+        "`allowed_http_hosts` is the old name of `allowed_outbound_hosts`".into(),
+        &list.place,
+        "read as both `http://` and `https://`",
+        "write `allowed_outbound_hosts`, with `https://` in front of each host",
     );
     let texts = list
         .clone()

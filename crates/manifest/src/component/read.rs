@@ -11,8 +11,8 @@ use crate::nearest::nearest;
 use crate::quote::shorten;
 use crate::raw::{Findings, Item, Table, Text};
 use crate::template::{Template, is_variable_name};
-use crate::variables::MAX_VALUE;
-use crate::{Code, ComponentId, Diagnostic, Limits, Place, Value, Variable};
+use crate::variables::{MAX_VALUE, how_to_set};
+use crate::{Code, ComponentId, Diagnostic, Level, Limits, Place, Value, Variable};
 
 /// The keys that give a component something.
 const GRANTS: [&str; 6] = [
@@ -32,6 +32,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) limits: Limits,
     pub(crate) variables: &'a BTreeMap<String, Variable>,
     pub(crate) findings: &'a Findings,
+    /// Whether a value that was not provided is a mistake.
+    pub(super) needs_values: bool,
     filled: Cell<usize>,
 }
 
@@ -94,6 +96,7 @@ impl<'a> Shared<'a> {
         folder: PathBuf,
         limits: Limits,
         variables: &'a BTreeMap<String, Variable>,
+        needs_values: bool,
         findings: &'a Findings,
     ) -> Shared<'a> {
         Shared {
@@ -101,6 +104,7 @@ impl<'a> Shared<'a> {
             limits,
             variables,
             findings,
+            needs_values,
             filled: Cell::new(0),
         }
     }
@@ -115,6 +119,11 @@ impl<'a> Shared<'a> {
     ) {
         let error = Diagnostic::error(code, message).at(place.clone(), label);
         self.findings.error(error.help(help));
+    }
+
+    pub(crate) fn warn(&self, code: Code, message: String, place: &Place, label: &str, help: &str) {
+        let warning = Diagnostic::warning(code, message).at(place.clone(), label);
+        self.findings.warning(warning.help(help));
     }
 
     /// With the declaration of the variable that a mistake comes from.
@@ -140,6 +149,23 @@ impl<'a> Shared<'a> {
             .as_ref()
             .map(Value::expose)
             .ok_or_else(|| Why::NoValue(name.into()))
+    }
+
+    /// How a variable of this manifest gets its value.
+    pub(super) fn how_to_set(&self, name: &str) -> String {
+        let secret = self.variables.get(name).is_some_and(|own| own.secret);
+        how_to_set(name, secret)
+    }
+
+    /// Says that a value was not provided: what needs it is left out, unless it must not lack.
+    pub(super) fn lacks(&self, lacking: Diagnostic) {
+        match self.needs_values {
+            true => self.findings.error(lacking),
+            false => self.findings.warning(Diagnostic {
+                level: Level::Warning,
+                ..lacking.note("it is left out here; `runner up` does not start without it")
+            }),
+        }
     }
 
     /// Whether there is room for so much more.
@@ -251,8 +277,8 @@ fn unfilled(text: &Text<'_>, why: &Why, shared: &Shared<'_>) {
                 Code::VariableNotSet,
                 format!("the variable `{name}` has no value"),
             );
-            let help = format!("run with `--variable {name}=VALUE`, or give it a `default`");
-            shared.declared(error, Some(name)).help(help)
+            let lacking = shared.declared(error, Some(name));
+            return shared.lacks(lacking.help(shared.how_to_set(name)));
         }
         Why::Undeclared(name) => {
             let message = format!("the variable `{}` is not declared", shorten(name, 80));

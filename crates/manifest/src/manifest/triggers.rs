@@ -1,13 +1,16 @@
 //! The `[trigger]` tables: routes, and what else would start a component.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Declared;
 use crate::component::{self, Shared, unsupported};
 use crate::quote::shorten;
 use crate::raw::{Item, Table};
 use crate::route::{Duplicate, Target, Trigger};
-use crate::{Code, Component, ComponentId, Diagnostic, Executor, Place, Reply, Route, RouteTable};
+use crate::{
+    AllowedHost, Code, Component, ComponentId, Diagnostic, Executor, Place, Reply, Route,
+    RouteTable,
+};
 
 /// As many as a manifest has room for.
 const MAX_ROUTES: usize = 10_000;
@@ -21,6 +24,8 @@ struct Names<'a, 'b> {
     components: &'b mut BTreeMap<ComponentId, Component>,
     shared: &'b Shared<'b>,
     inline: usize,
+    /// Those that a trigger names.
+    triggered: BTreeSet<ComponentId>,
 }
 
 pub(super) fn read<'a>(
@@ -34,6 +39,7 @@ pub(super) fn read<'a>(
         components,
         shared,
         inline: 0,
+        triggered: BTreeSet::new(),
     };
     let http = names.list(table.item("http"));
     let routes: Vec<Route> = http.iter().filter_map(|item| names.route(item)).collect();
@@ -45,7 +51,43 @@ pub(super) fn read<'a>(
                 .for_each(|item| names.other(kind.text, item));
         }
     }
+    let triggered = names.triggered;
+    warn_of_unused(components, &triggered, shared);
     build(routes, shared)
+}
+
+/// Warns of a component that nothing can reach: it would be loaded for nobody.
+fn warn_of_unused(
+    components: &BTreeMap<ComponentId, Component>,
+    triggered: &BTreeSet<ComponentId>,
+    shared: &Shared<'_>,
+) {
+    let (mut named, mut any) = (BTreeSet::new(), Vec::new());
+    for own in components.values() {
+        let rules = own.allow.rules().iter();
+        for named_here in rules.filter_map(AllowedHost::component) {
+            match named_here {
+                None => any.push(&own.id),
+                Some(id) if *id != own.id => drop(named.insert(id)),
+                Some(_) => {}
+            }
+        }
+    }
+    any.dedup();
+    let is_called = |id: &ComponentId| named.contains(id) || any.iter().take(2).any(|by| *by != id);
+    for (id, component) in components {
+        if !triggered.contains(id) && !is_called(id) {
+            shared.warn(
+                Code::ComponentUnused,
+                format!("nothing leads to component `{id}`"),
+                &component.place,
+                "no route, and no other component may call it",
+                &format!(
+                    "give it a `[[trigger.http]]`, or another component the rule `http://{id}.spin.internal`"
+                ),
+            );
+        }
+    }
 }
 
 impl<'a> Names<'a, '_> {
@@ -82,6 +124,12 @@ impl<'a> Names<'a, '_> {
 
     /// What a trigger refers to, by name or as a table of its own.
     fn component(&mut self, item: &Item<'a>) -> Option<ComponentId> {
+        let id = self.named(item)?;
+        self.triggered.insert(id.clone());
+        Some(id)
+    }
+
+    fn named(&mut self, item: &Item<'a>) -> Option<ComponentId> {
         if item.is_table() {
             return self.inline(item);
         }

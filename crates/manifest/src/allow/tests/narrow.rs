@@ -15,6 +15,23 @@ fn narrow_list(rules: &[(&str, &[&str], Option<&str>)]) -> AllowList {
 }
 
 #[test]
+fn a_method_that_is_nearly_a_usual_one_was_probably_meant_so() {
+    for (name, near) in [
+        ("GE", Some("GET")),
+        ("PSOT", Some("POST")),
+        ("DELET", Some("DELETE")),
+        ("GET", None),
+        ("PATCH", None),
+        ("QUERY", None),
+        ("PROPFIND", None),
+        ("PURGE", None),
+        ("X-MINE", None),
+    ] {
+        assert_eq!(probably_meant(name), near, "{name}");
+    }
+}
+
+#[test]
 fn a_table_covers_some_paths_and_methods() {
     let list = narrow_list(&[
         ("https://a.com/v1/", &["GET", "HEAD"], None),

@@ -422,8 +422,144 @@ fn e54_a_variable_refers_to_no_other_and_fits() {
             "a = { required = true }\n[component.a]\nsource = \"a\"\nvariables = { a = \"{{ a }}\" }",
             &[]
         ),
-        "6:19: the variable `a` has no value: used here; run with `--variable a=VALUE`, or give it a `default`"
+        "6:19: the variable `a` has no value: used here; set `RUNNER_VARIABLE_A` in the environment, run with \
+         `--variable a=VALUE`, or give it a `default`"
     );
+    assert_eq!(
+        message(
+            "a_b = { required = true, secret = true }\n[component.a]\nsource = \"a\"\nvariables = { a = \"{{ a_b }}\" }",
+            &[]
+        ),
+        "6:19: the variable `a_b` has no value: used here; set `RUNNER_VARIABLE_A_B` in the environment; others can see a \
+         command line with `--variable a_b=VALUE`"
+    );
+}
+
+#[test]
+fn where_values_may_lack_what_needs_one_is_left_out_with_a_warning() {
+    let text = format!(
+        "{HEAD}[variables]\nhost = {{ required = true }}\ntoken = {{ required = true, secret = true }}\n\
+         [[trigger.http]]\nroute = \"/\"\ncomponent = \"a\"\n[component.a]\nsource = \"a\"\n\
+         variables = {{ own = \"{{{{ token }}}}\", plain = \"1\" }}\nallowed_outbound_hosts = [\n\
+         \"https://{{{{ host }}}}\",\n\
+         {{ url = \"https://a.com\", inject = {{ header = \"x-key\", value = \"{{{{ token }}}}\" }} }},\n]\n"
+    );
+    let path = Path::new("app/spin-like.toml");
+    let strict = Manifest::parse(&text, path, &Variables::default());
+    assert_eq!(strict.expect_err("values lack").diagnostics.len(), 3);
+    let manifest = Manifest::parse(&text, path, &Variables::default().may_lack());
+    let manifest = manifest.unwrap_or_else(|error| panic!("{error}"));
+    let said: Vec<_> = manifest.warnings.iter().map(line).collect();
+    let (host, token) = (
+        "set `RUNNER_VARIABLE_HOST` in the environment, run with `--variable host=VALUE`, or give it a `default`",
+        "set `RUNNER_VARIABLE_TOKEN` in the environment; others can see a command line with `--variable token=VALUE`",
+    );
+    assert_eq!(
+        said,
+        [
+            format!("9:21: the variable `token` has no value: used here; {token}"),
+            format!(
+                "11:1: `https://{{{{ host }}}}` uses the variable `host`, which has no value: used here; {host}"
+            ),
+            format!("12:63: the variable `token` has no value: used here; {token}"),
+        ]
+    );
+    let left_out = "it is left out here; `runner up` does not start without it";
+    assert!(
+        manifest
+            .warnings
+            .iter()
+            .all(|warning| warning.notes.iter().any(|note| note == left_out))
+    );
+    let component = &manifest.components["a"];
+    assert_eq!(component.variables.keys().collect::<Vec<_>>(), ["plain"]);
+    let rules: Vec<_> = component
+        .allow
+        .rules()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        rules,
+        ["https://a.com + x-key"],
+        "its calls are decided as they will be"
+    );
+}
+
+#[test]
+fn a_component_that_nothing_leads_to_gets_a_warning() {
+    let component = |name: &str, rule: &str| {
+        let rule = format!("allowed_outbound_hosts = [{rule}]\n");
+        format!("[component.{name}]\nsource = \"a\"\n{rule}")
+    };
+    let unused = |front: &str, others: &str| {
+        let text = format!(
+            "[[trigger.http]]\nroute = \"/\"\ncomponent = \"front\"\n{}{others}",
+            component("front", front)
+        );
+        let warnings = good(&text).warnings.into_iter();
+        let unused = warnings.filter(|warning| warning.code == Code::ComponentUnused);
+        unused.map(|warning| warning.message).collect::<Vec<_>>()
+    };
+    let (back, alone) = (
+        component("back", ""),
+        component("back", "\"http://*.spin.internal\""),
+    );
+    let nothing = ["nothing leads to component `back`"];
+    assert_eq!(unused("", &back), nothing);
+    assert_eq!(unused("\"http://front.spin.internal\"", &back), nothing);
+    assert_eq!(
+        unused("", &component("back", "\"http://back.spin.internal\"")),
+        nothing,
+        "itself"
+    );
+    assert_eq!(unused("", &alone), nothing, "itself");
+    let called = [""; 0];
+    assert_eq!(unused("\"http://back.spin.internal\"", &back), called);
+    assert_eq!(
+        unused(
+            "{ url = \"http://back.spin.internal/x\", methods = [\"PUT\"] }",
+            &back
+        ),
+        called
+    );
+    assert_eq!(unused("\"http://*.spin.internal\"", &back), called);
+    assert_eq!(unused("\"http://*.spin.internal\"", &alone), called);
+    let private = "[[trigger.http]]\nroute = { private = true }\ncomponent = \"back\"\n";
+    assert_eq!(unused("", &format!("{private}{back}")), called);
+    let redis = "[[trigger.redis]]\ncomponent = \"back\"\n";
+    assert_eq!(unused("", &format!("{redis}{back}")), called);
+}
+
+#[test]
+fn what_could_be_read_beside_a_mistake_is_there() {
+    let path = Path::new("app/spin-like.toml");
+    let text =
+        format!("{HEAD}[trigger]\n[component.a]\nsource = \"a\"\n[component.b]\nsorce = \"b\"\n");
+    let flawed = crate::manifest::read(&text, path, &Variables::default()).expect_err("a mistake");
+    assert_eq!(flawed.error.diagnostics.len(), 2, "{}", flawed.error);
+    let rest = flawed.rest.expect("the rest");
+    let there: Vec<_> = rest.components.keys().map(ComponentId::as_str).collect();
+    assert_eq!(there, ["a"]);
+}
+
+#[test]
+fn a_message_shows_no_value_beside_what_it_is_about() {
+    let text = "[trigger]\n[variables]\n\
+        a = { default = \"PLANTED\", secrt = true }\n\
+        [variables.b]\ndefault = 'PLANTED'\ndefualt = 'x'\n\
+        [component.c]\nsource = \"c\"\n\
+        environment = { A = \"PLANTED\", B = 1, C = \"x\\u0000\" }\n\
+        variables = { a = \"PLANTED\", b = \"{{ no }}\" }\n";
+    let said = said(text);
+    assert!(!said.contains("PLANTED"), "{said}");
+    for line in [
+        "6 | a = { default = \"*******\", secrt = true }",
+        "12 | environment = { A = \"*******\", B = 1, C = \"*******\" }",
+        "13 | variables = { a = \"*******\", b = \"{{ no }}\" }",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
 }
 
 #[test]
