@@ -1,6 +1,6 @@
 //! The command line: names, defaults and help of every command and flag.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +61,24 @@ pub(crate) enum Command {
     /// What the exit codes mean
     #[command(hide = true, long_about = exit::TABLE, help_template = "{about}\n")]
     ExitCodes,
+}
+
+impl Command {
+    /// How its answer looks, where that can be chosen.
+    pub(crate) fn format(&self) -> Option<Format> {
+        match self {
+            Command::Check(args) => Some(args.format.format),
+            Command::Explain(args) => Some(args.format.format),
+            Command::Inspect(args) => Some(args.server.format.format),
+            Command::Suggest(args) => Some(args.server.format.format),
+            Command::Up(_)
+            | Command::Allow(_)
+            | Command::Schema
+            | Command::Completions { .. }
+            | Command::Man { .. }
+            | Command::ExitCodes => None,
+        }
+    }
 }
 
 /// Flags that every command takes.
@@ -225,6 +243,7 @@ pub(crate) struct ListenArgs {
         long,
         value_name = "ADDR:PORT",
         default_value = "127.0.0.1:3000",
+        value_parser = listen_address,
         env = "RUNNER_LISTEN",
         hide_env_values = true
     )]
@@ -265,6 +284,7 @@ pub(crate) struct DoorArgs {
     #[arg(
         long,
         value_name = "ADDR:PORT",
+        value_parser = name_server,
         env = "RUNNER_DNS",
         value_delimiter = ',',
         hide_env_values = true
@@ -423,6 +443,28 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Where to listen.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    address(text, 3000)
+}
+
+/// A name server.
+fn name_server(text: &str) -> Result<SocketAddr, String> {
+    address(text, 53)
+}
+
+/// An address and a port; of what is only half of it, an error shows the whole.
+fn address(text: &str, usual_port: u16) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port = text.rsplit(':').next().and_then(|port| port.parse().ok());
+        let example = match text.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(ip) => SocketAddr::new(ip, usual_port),
+            Err(_) => SocketAddr::from(([127, 0, 0, 1], port.unwrap_or(usual_port))),
+        };
+        format!("expected an address and a port such as `{example}`")
+    })
+}
+
 /// A time in words: `30s`, `250 ms`, `2m`; a bare number is seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text
@@ -452,6 +494,25 @@ mod tests {
     #[test]
     fn the_commands_are_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn half_an_address_is_answered_with_a_whole_one() {
+        for (text, example) in [
+            ("3208", "127.0.0.1:3208"),
+            (":3208", "127.0.0.1:3208"),
+            ("localhost:3208", "127.0.0.1:3208"),
+            ("0.0.0.0", "0.0.0.0:3000"),
+            ("::1", "[::1]:3000"),
+            ("[::]", "[::]:3000"),
+            ("70000", "127.0.0.1:3000"),
+            ("", "127.0.0.1:3000"),
+        ] {
+            let error = format!("expected an address and a port such as `{example}`");
+            assert_eq!(listen_address(text), Err(error), "{text}");
+            example.parse::<SocketAddr>().expect("it is one");
+        }
+        assert_eq!(listen_address("[::]:80"), Ok(([0; 8], 80).into()));
     }
 
     #[test]

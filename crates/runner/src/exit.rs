@@ -4,6 +4,9 @@ use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 
 use runner_manifest::{Diagnostic, Error};
+use serde_json::{Value, json};
+
+use crate::telemetry::{diagnostic, short_safe};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +87,52 @@ impl Failure {
             text: format!("error: {}", chain(error)),
             diagnostics: Vec::new(),
         }
+    }
+
+    /// What is wrong with the command line, in the words of who read it.
+    pub(crate) fn of_command_line(text: &str) -> Failure {
+        Failure {
+            exit: Exit::Usage,
+            text: text.trim_end().to_owned(),
+            diagnostics: Vec::new(),
+        }
+    }
+
+    /// The document for programs.
+    pub(crate) fn json(&self) -> String {
+        let mut found: Vec<Value> = self
+            .diagnostics
+            .iter()
+            .map(|found| diagnostic(found).into())
+            .collect();
+        if found.is_empty() {
+            found.push(self.only_text());
+        }
+        let document = json!({
+            "schema": 1,
+            "ok": false,
+            "exit": self.exit.number(),
+            "diagnostics": found,
+        });
+        short_safe(&document)
+    }
+
+    /// As a diagnostic without a code and a place.
+    fn only_text(&self) -> Value {
+        let mut lines = self.text.lines().map(str::trim);
+        let first = lines.next().unwrap_or_default();
+        let help = lines.filter_map(|line| {
+            let prefix = ["help: ", "tip: "]
+                .into_iter()
+                .find(|p| line.starts_with(p))?;
+            line.strip_prefix(prefix)
+        });
+        json!({
+            "level": "error",
+            "message": first.strip_prefix("error: ").unwrap_or(first),
+            "help": help.collect::<Vec<_>>(),
+            "text": self.text,
+        })
     }
 
     /// A failure that diagnostics tell, which bring their own first word.

@@ -40,7 +40,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::cli::{Cli, Color, Command};
+use crate::cli::{Cli, Color, Command, Format};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
 use crate::print::Print;
@@ -66,18 +66,28 @@ fn stopped(error: &clap::Error) -> Exit {
         Print::new(Color::Never).data(&version::json());
         return Exit::Done;
     }
-    // A reader that has gone away is no error.
-    let _ = error.print();
-    match error.use_stderr() {
-        true => Exit::Usage,
-        false => Exit::Done,
+    if !error.use_stderr() {
+        // A reader that has gone away is no error.
+        let _ = error.print();
+        return Exit::Done;
     }
+    let by_default = std::env::var_os("RUNNER_FORMAT").is_some_and(|format| format == "json");
+    if by_default || version::is_for_programs(args.iter().map(AsRef::as_ref)) {
+        let failure = Failure::of_command_line(&error.render().to_string());
+        Print::new(Color::Never).data(&failure.json());
+    } else {
+        let _ = error.print();
+    }
+    Exit::Usage
 }
 
 fn run(cli: &Cli) -> Exit {
     let print = Print::new(cli.global.color);
     dispatch(cli, &print).unwrap_or_else(|failure| {
-        print.talk(&failure.text);
+        match cli.command.format() {
+            Some(Format::Json) => print.data(&failure.json()),
+            Some(Format::Text) | None => print.talk(&failure.text),
+        }
         failure.exit
     })
 }
