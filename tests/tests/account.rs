@@ -204,6 +204,43 @@ async fn what_was_denied_is_observed_and_becomes_a_patch() {
 }
 
 #[tokio::test]
+async fn the_patch_of_one_grant_shows_no_value_beside_it() {
+    let app = App::probe("environment = { TOKEN = \"hunter2\" }");
+    let patch = app.path().join("grants.patch");
+    let server = Server::start(&app, &["--observe", &patch.display().to_string()]).await;
+    assert_eq!(
+        fetch(&server, "http://127.0.0.1:1").await["error"],
+        "HTTP-request-denied"
+    );
+    assert_eq!(server.stop().await.code, 0);
+    assert_eq!(
+        fs::read_to_string(&patch).expect("written"),
+        "\
+# 1 grant that would have allowed what was denied. Nothing has been changed.
+# Read each line: a grant is for ever, and for everything this component does.
+# To apply all of it, in the folder of the manifest: patch -p1 < this file
+--- a/spin-like.toml
++++ b/spin-like.toml
+@@ -9,0 +10 @@
++allowed_outbound_hosts = [\"http://127.0.0.1:1\"]
+"
+    );
+    let applied = tokio::process::Command::new("patch")
+        .args(["-p1", "-i", "grants.patch"])
+        .current_dir(app.path())
+        .stdout(Stdio::null())
+        .status()
+        .await;
+    assert!(applied.expect("patch is there").success());
+    assert_eq!(
+        run(app.path(), &["explain", "probe", "http://127.0.0.1:1"])
+            .await
+            .code,
+        0
+    );
+}
+
+#[tokio::test]
 async fn a_server_that_observes_is_asked_while_it_runs() {
     let canary = Canary::start().await;
     let app = app("http://127.0.0.1:1");

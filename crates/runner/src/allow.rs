@@ -7,7 +7,10 @@ mod write;
 use std::fs;
 use std::path::Path;
 
-use runner_manifest::{AllowedHost, Component, Manifest, RuleError, WrittenCall};
+use runner_manifest::{
+    AllowedHost, Component, Diagnostic, Error, Expectation, Manifest, RuleError, WrittenCall,
+    veiled,
+};
 use similar::TextDiff;
 
 use self::edit::{KEY, NoPlace};
@@ -29,6 +32,7 @@ pub(crate) fn run(
 ) -> Result<Exit, Failure> {
     let entry = entry(args).map_err(|error| Failure::new(Exit::Usage, &error, error.help()))?;
     let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
+    let reader = reader.without_values();
     let path = reader.path();
     let _held = write::hold(path)?;
     // Parsed first, which has a cap on what it reads.
@@ -45,11 +49,44 @@ pub(crate) fn run(
     }
     let edited = edit::add(&text, component.id.as_str(), &entry)
         .map_err(|why| no_place(&why, args, &entry, path))?;
-    Manifest::parse(&edited, path, reader.variables())
+    let changed = Manifest::parse(&edited, path, reader.variables())
         .map_err(|error| Failure::diagnosed(Exit::Usage, error))?;
+    check_expectations(&manifest, &changed)?;
     write::replace(path, &edited)?;
-    print.data(&difference(path, &text, &edited));
+    print.data(&difference(path, &veiled(&text), &veiled(&edited)));
+    let diagnostics = new_warnings(&manifest, changed);
+    if !diagnostics.is_empty() {
+        print.talk(&Error { diagnostics }.to_string());
+    }
     Ok(Exit::Done)
+}
+
+/// Refuses what the manifest itself expects to be denied, where it is denied now.
+fn check_expectations(old: &Manifest, new: &Manifest) -> Result<(), Failure> {
+    let failure = |manifest: &Manifest, expectation: &Expectation| {
+        let component = manifest.components.get(expectation.component())?;
+        expectation.failure(&component.allow)
+    };
+    let broken = |expectation: &Expectation| match failure(old, expectation) {
+        None => failure(new, expectation),
+        Some(_) => None,
+    };
+    let unchanged = format!("`{}` was not changed", old.path.display());
+    let broken = old.expectations.iter().filter_map(broken);
+    let diagnostics: Vec<_> = broken.map(|broken| broken.note(&unchanged)).collect();
+    match diagnostics.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::diagnosed(Exit::App, Error { diagnostics })),
+    }
+}
+
+/// What is probably not meant, of what was added.
+fn new_warnings(old: &Manifest, new: Manifest) -> Vec<Diagnostic> {
+    let is_new = |warning: &Diagnostic| {
+        let mut before = old.warnings.iter();
+        !before.any(|old| old.message == warning.message)
+    };
+    new.warnings.into_iter().filter(is_new).collect()
 }
 
 /// What is to be added: a string for a whole server, else a table.
@@ -115,13 +152,26 @@ pub(crate) fn with(text: &str, component: &str, entry: &Entry) -> Option<String>
     edit::add(text, component, entry).ok()
 }
 
+/// What changed, for `patch`: without the lines around it where one of them has a value that might be a secret.
+pub(crate) fn patch(path: &Path, old: &str, new: &str) -> String {
+    let patch = difference(path, old, new);
+    match patch == difference(path, &veiled(old), &veiled(new)) {
+        true => patch,
+        false => around(0, path, old, new),
+    }
+}
+
 /// What changed, as `diff -u` prints it.
-pub(crate) fn difference(path: &Path, old: &str, new: &str) -> String {
+fn difference(path: &Path, old: &str, new: &str) -> String {
+    // Stage and terminal are narrow: the lines around it are enough to see where.
+    around(2, path, old, new)
+}
+
+fn around(radius: usize, path: &Path, old: &str, new: &str) -> String {
     let name = path.display().to_string();
     let diff = TextDiff::from_lines(old, new);
-    // Stage and terminal are narrow: the lines around it are enough to see where.
     diff.unified_diff()
-        .context_radius(2)
+        .context_radius(radius)
         .header(&format!("a/{name}"), &format!("b/{name}"))
         .to_string()
 }

@@ -1,9 +1,8 @@
 //! `--observe`: the grants that would have allowed what was tried, as a patch that a person reads and applies.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +11,7 @@ use runner_manifest::{ComponentId, Manifest, WrittenCall};
 use runner_outbound::{Denied, Suggestion};
 
 use crate::allow::{self, Entry};
+use crate::draft;
 use crate::exit::{Exit, Failure};
 use crate::load::Reader;
 use crate::telemetry::escaped;
@@ -54,9 +54,7 @@ impl Observer {
             let why = io::Error::other("something else is there");
             return Err(observer.unwritable(&why));
         }
-        let draft = observer.draft();
-        let writable = create(&draft).and_then(|_| fs::remove_file(&draft));
-        writable.map_err(|error| observer.unwritable(&error))?;
+        draft::try_out(file).map_err(|error| observer.unwritable(&error))?;
         Ok(observer)
     }
 
@@ -67,13 +65,6 @@ impl Observer {
             sentence,
             "name another file with `--observe`",
         )
-    }
-
-    /// Beside the file, for a rename cannot leave a file system.
-    fn draft(&self) -> PathBuf {
-        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
-        self.file
-            .with_file_name(format!(".{name}.{}.tmp", std::process::id()))
     }
 
     /// Remembers a denial.
@@ -87,11 +78,8 @@ impl Observer {
     /// Writes the patch to its file, and says so.
     pub(super) fn write(&self) -> Result<String, Failure> {
         let (patch, count) = self.patch()?;
-        let draft = self.draft();
-        let written = create(&draft)
-            .and_then(|mut file| file.write_all(patch.as_bytes()))
-            .and_then(|()| fs::rename(&draft, &self.file));
-        written.map_err(|error| self.unwritable(&error))?;
+        // Its owner alone reads it: it says where secrets are sent.
+        draft::replace(&self.file, &patch, None).map_err(|error| self.unwritable(&error))?;
         let file = escaped(&self.file.display().to_string()).into_owned();
         Ok(match count {
             0 => format!("observed: nothing was denied that a grant would allow; `{file}` says so"),
@@ -141,19 +129,10 @@ impl Observer {
         patch.extend(by_hand);
         if count > 0 {
             let name = path.file_name().unwrap_or_default();
-            patch += &allow::difference(Path::new(name), &old, &new);
+            patch += &allow::patch(Path::new(name), &old, &new);
         }
         Ok((patch, count))
     }
-}
-
-/// A new file that its owner alone reads: it says where secrets are sent.
-fn create(path: &Path) -> io::Result<fs::File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
 }
 
 impl Tried {
@@ -172,17 +151,15 @@ impl Tried {
 
     /// What stands above the patch; `patch` and `git apply` skip it.
     fn head(&self, count: usize, manifest: &Path) -> String {
-        let folder = manifest
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new(".")).display().to_string();
-        let folder = escaped(&folder);
         let mut head = match count {
             0 => "# No grant is missing: nothing was denied that a rule would allow.\n".to_owned(),
+            1 => format!(
+                "# 1 grant that would have allowed what was denied. {}",
+                how(manifest)
+            ),
             _ => format!(
-                "# {count} grants that would have allowed what was denied. Nothing has been changed.\n\
-                 # Read each line: a grant is for ever, and for everything this component does.\n\
-                 # To apply all of it, in {folder}: patch -p1 < this file\n"
+                "# {count} grants that would have allowed what was denied. {}",
+                how(manifest)
             ),
         };
         for (id, what) in &self.hopeless {
@@ -196,6 +173,20 @@ impl Tried {
         }
         head
     }
+}
+
+/// What a reader does with the patch.
+fn how(manifest: &Path) -> String {
+    let folder = manifest.parent().map(|folder| folder.display().to_string());
+    let folder = match folder.as_deref() {
+        None | Some("" | ".") => "the folder of the manifest".into(),
+        Some(folder) => escaped(folder),
+    };
+    format!(
+        "Nothing has been changed.\n\
+         # Read each line: a grant is for ever, and for everything this component does.\n\
+         # To apply all of it, in {folder}: patch -p1 < this file\n"
+    )
 }
 
 /// Keeps one more, while there is room for it: no component takes that of all others.
