@@ -3,7 +3,7 @@
 use std::sync::{Arc, mpsc};
 
 use runner_host::{App, Event, Events};
-use runner_manifest::{Diagnostic, Error, Manifest};
+use runner_manifest::{Component, Diagnostic, Error, Flawed, Level, Manifest, Source};
 use runner_outbound::{Options, Outbound};
 use serde_json::{Value, json};
 
@@ -31,19 +31,53 @@ pub(crate) fn run(
     print: &Print,
 ) -> Result<Exit, Failure> {
     let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
-    let report = match Manifest::load(reader.path(), reader.variables()) {
+    let reader = reader.without_values();
+    let report = match Manifest::examine(reader.path(), reader.variables()) {
         Ok(manifest) => load(manifest, args, environment, print)?,
-        Err(Error { diagnostics }) => Report {
-            exit: Exit::Usage,
-            app: None,
-            diagnostics,
-        },
+        Err(flawed) => beside_flaws(flawed, args, environment, print)?,
     };
     match args.format.format {
         Format::Text => report.print(print),
         Format::Json => print.data(&crate::telemetry::short_safe(&report.json())),
     }
     Ok(report.exit)
+}
+
+/// What is wrong with a manifest, and with those of its components whose files are there all the same.
+fn beside_flaws(
+    Flawed { error, rest }: Flawed,
+    args: &Check,
+    environment: &Environment,
+    print: &Print,
+) -> Result<Report, Failure> {
+    let mut diagnostics = error.diagnostics;
+    if let Some(mut rest) = rest {
+        rest.components.retain(|_, component| has_file(component));
+        // Their rules may be among what could not be read.
+        rest.expectations.clear();
+        if !rest.components.is_empty() {
+            let found = load(*rest, args, environment, print)?.diagnostics;
+            diagnostics.extend(
+                found
+                    .into_iter()
+                    .filter(|found| found.level == Level::Error),
+            );
+        }
+    }
+    let at = |found: &Diagnostic| found.place.as_ref().map(|place| place.span().start);
+    diagnostics.sort_by_key(|found| at(found).unwrap_or(usize::MAX));
+    Ok(Report {
+        exit: Exit::Usage,
+        app: None,
+        diagnostics,
+    })
+}
+
+fn has_file(component: &Component) -> bool {
+    match &component.source {
+        Source::Local { path, .. } => path.is_file(),
+        Source::Remote { .. } | Source::Registry { .. } => false,
+    }
 }
 
 fn load(

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use runner_manifest::{AllowedHost, Component, ComponentId, Manifest, Place, WrittenCall};
+use runner_manifest::{
+    AllowedHost, Code, Component, ComponentId, Diagnostic, Manifest, Place, WrittenCall,
+};
 use runner_outbound::{Denied, Error, Grants, Outbound, Permit, Permitted, permit};
 use serde_json::{Value, json};
 
@@ -12,7 +14,7 @@ use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
 use crate::load::{self, Reader};
 use crate::print::Print;
-use crate::telemetry::{denial, escaped, headed, short_safe};
+use crate::telemetry::{denial, diagnostic, escaped, headed, short_safe};
 use crate::up;
 
 /// A decision, and what it rests on.
@@ -43,8 +45,9 @@ pub(crate) fn run(
     print: &Print,
 ) -> Result<Exit, Failure> {
     let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
-    let manifest = reader.read()?;
+    let manifest = reader.without_values().read()?;
     let component = component(&manifest, &args.component)?;
+    let left_out = left_out(&manifest, component);
     let decision = up::runtime()?.block_on(decide(component, args))?;
     let (exit, text) = match &decision {
         Decision::Denied(denied) => (Exit::App, denied.to_string()),
@@ -53,10 +56,32 @@ pub(crate) fn run(
         }
     };
     match args.format.format {
-        Format::Text => print.data(&headed(&text)),
-        Format::Json => print.data(&short_safe(&decision.json(&component.id, &text))),
+        Format::Text => {
+            if !left_out.is_empty() {
+                let diagnostics = left_out;
+                print.talk(&runner_manifest::Error { diagnostics }.to_string());
+            }
+            print.data(&headed(&text));
+        }
+        Format::Json => {
+            let mut document = decision.json(&component.id, &text);
+            let left_out = left_out.iter().map(diagnostic);
+            document["left_out"] = left_out.map(Value::Object).collect();
+            print.data(&short_safe(&document));
+        }
     }
     Ok(exit)
+}
+
+/// The rules of a component that allow nothing, because of the value that a variable has or lacks.
+fn left_out(manifest: &Manifest, component: &Component) -> Vec<Diagnostic> {
+    let list = component.allow.place().map(Place::span).unwrap_or_default();
+    let of_rule = |warning: &&Diagnostic| {
+        let at = warning.place.as_ref().map(|place| place.span().start);
+        matches!(warning.code, Code::RuleNotSet | Code::RuleLeftOut)
+            && at.is_some_and(|at| list.contains(&at))
+    };
+    manifest.warnings.iter().filter(of_rule).cloned().collect()
 }
 
 /// The component of that name.

@@ -75,6 +75,7 @@ fn of_component(
     environment: &Environment,
 ) -> Result<Report, Failure> {
     let reader = Reader::new(&args.server.app, global.directory.as_deref(), environment)?;
+    let reader = reader.without_values();
     let manifest = reader.read()?;
     let component = component(&manifest, &args.what)?;
     let Source::Local { path, .. } = &component.source else {

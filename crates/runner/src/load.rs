@@ -39,6 +39,12 @@ impl Reader {
         })
     }
 
+    /// For a command that runs nothing: values may lack.
+    pub(crate) fn without_values(mut self) -> Reader {
+        self.variables = self.variables.may_lack();
+        self
+    }
+
     /// The manifest's file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
