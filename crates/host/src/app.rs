@@ -19,7 +19,7 @@ use crate::event::{Event, Events, Outcome, Record, RequestId};
 use crate::handler::{Call, Handler};
 use crate::identity::{self, Seen};
 use crate::usage::Used;
-use crate::{BoxError, Client, Engine, Error, LoadError, caps};
+use crate::{BoxError, Client, Engine, Error, LoadError, answered, caps};
 
 /// Answered `200 OK` unless the app routes it, for whoever watches over the process.
 const HEALTH: &str = "/.well-known/spin/health";
@@ -197,6 +197,7 @@ impl App {
         };
         let turn = waiting.turn.as_mut().expect("put there above");
         let answer = self.dispatch(turn, target, request, client).await;
+        let answer = answer.and_then(answered::check);
         let response = answer.unwrap_or_else(|error| self.refuse(turn, &error));
         waiting.record(response)
     }

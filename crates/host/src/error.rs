@@ -37,6 +37,9 @@ pub enum Error {
     /// The guest gave an error instead of a response, `wasi:http/types.error-code`.
     #[error("answered with the error `{}`", code(.0))]
     Guest(HttpError),
+    /// The guest's answer is not HTTP.
+    #[error("answered with {0}")]
+    NotHttp(String),
     /// The engine could not be made.
     #[error("{0}")]
     Engine(String),

@@ -24,6 +24,7 @@ pub fn refuse(error: &Error) -> Response<Body> {
         Error::Capacity(_) => StatusCode::SERVICE_UNAVAILABLE,
         Error::Loop(_) => StatusCode::LOOP_DETECTED,
         Error::Guest(_) if error.is_loop() => StatusCode::LOOP_DETECTED,
+        Error::NotHttp(_) => StatusCode::BAD_GATEWAY,
         Error::Guest(_) if error.blames_upstream() => StatusCode::BAD_GATEWAY,
         Error::Guest(_)
         | Error::NoResponse
