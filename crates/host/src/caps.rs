@@ -16,6 +16,13 @@ pub const TABLE_ELEMENTS: usize = 100_000;
 /// Instances that can exist at once, over all components.
 pub const INSTANCES: u32 = 1000;
 
+/// Requests that a component serves at once.
+pub const CONCURRENCY: u32 = 256;
+/// Requests that wait until one of those is done; the next are refused at once.
+pub const QUEUE: usize = 256;
+/// How long they wait: a client that is told to come back does so sooner than one that is kept waiting gives up.
+pub const QUEUE_WAIT: Duration = Duration::from_secs(1);
+
 /// Core instances, memories and tables of one component: adapters and linked libraries need several.
 pub const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 /// See [`CORE_INSTANCES_PER_COMPONENT`].

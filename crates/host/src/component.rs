@@ -14,6 +14,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
+use crate::admission::Admission;
 use crate::artifact::{self, Artifact};
 use crate::cache::{Cache, Fault};
 use crate::event::{Event, Events};
@@ -398,6 +399,7 @@ impl Loader<'_> {
             outbound: Arc::new(Semaphore::new(caps::OUTBOUND_PER_COMPONENT)),
             denials: AtomicU64::new(0),
             usage: Arc::new(Usage::of(&wanted.allow)),
+            admission: Admission::default(),
         }
     }
 

@@ -28,7 +28,7 @@ pub enum Error {
     /// An instance could not be made.
     #[error("could not be instantiated: {0}")]
     Instantiate(String),
-    /// All instances are in use.
+    /// As many requests are being served as may be, and as many wait.
     #[error("all {0} instances are in use")]
     Capacity(u32),
     /// Components of the app called one another too deeply.

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 use wasmtime_wasi::{FsPerms, WasiCtx};
 use wasmtime_wasi_http::{WasiBody, handler::ProxyPre};
 
+use crate::admission::{Admission, Admitted};
 use crate::app::App;
 use crate::body::{Body, Guest};
 use crate::component::World;
@@ -42,6 +43,7 @@ pub(crate) struct Handler {
     pub(crate) outbound: Arc<Semaphore>,
     pub(crate) denials: AtomicU64,
     pub(crate) usage: Arc<Usage>,
+    pub(crate) admission: Admission,
 }
 
 /// One request, as a handler needs to know it.
@@ -61,10 +63,11 @@ impl Handler {
         request: Request<WasiBody>,
     ) -> Result<Response<Body>, Error> {
         self.usage.request();
+        let admitted = self.admission.admit().await?;
         let (reply, mut answer) = Reply::new();
         let store = guest::store(
             &self.engine,
-            self.state(call)?,
+            self.state(call, admitted)?,
             self.request_timeout,
             &reply,
         )?;
@@ -78,7 +81,7 @@ impl Handler {
         }
     }
 
-    fn state(&self, call: Call) -> Result<State, Error> {
+    fn state(&self, call: Call, admitted: Admitted) -> Result<State, Error> {
         let wasi = self.wasi(&call.app.events().clone(), call.request_id)?;
         let outgoing = Outgoing {
             app: call.app,
@@ -97,6 +100,7 @@ impl Handler {
             self.variables.clone(),
             self.usage.clone(),
             self.memory,
+            admitted,
         ))
     }
 

@@ -4,6 +4,7 @@
 //! from a socket or from a guest's call to its own app. Each request gets a fresh instance, which starts with nothing
 //! but what the manifest grants; every call it makes goes through [`runner_outbound`].
 
+mod admission;
 mod answered;
 mod app;
 mod artifact;

@@ -6,6 +6,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::admission::Admitted;
 use crate::caps;
 use crate::outgoing::Outgoing;
 use crate::usage::Usage;
@@ -19,6 +20,7 @@ pub(crate) struct State {
     pub(crate) variables: runner_variables::Session,
     pub(crate) usage: Arc<Usage>,
     pub(crate) memory: Memory,
+    _admitted: Admitted,
 }
 
 impl State {
@@ -28,6 +30,7 @@ impl State {
         variables: runner_variables::Session,
         usage: Arc<Usage>,
         memory: u64,
+        admitted: Admitted,
     ) -> State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(caps::RESOURCES);
@@ -41,6 +44,7 @@ impl State {
             variables,
             usage,
             memory: Memory { left: memory },
+            _admitted: admitted,
         }
     }
 }

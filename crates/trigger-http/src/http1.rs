@@ -131,6 +131,10 @@ where
                 Err(NoRequest::Close(reason)) => return reason,
             };
             if let Err(reason) = outcome {
+                if reason == Closed::WriteStall {
+                    // What the system has taken would otherwise stay with it for as long as the client likes.
+                    self.socket.reset_when_dropped();
+                }
                 return reason;
             }
         }
