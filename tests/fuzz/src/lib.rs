@@ -2,3 +2,4 @@
 //! `fuzz_targets/` calls it with what the fuzzer makes up, a test in `tests/` with everything in `corpus/`.
 
 pub mod destination;
+pub mod requests;

@@ -46,3 +46,8 @@ fn crossed(one: &[u8], other: &[u8]) -> Vec<u8> {
 fn what_is_allowed_is_exactly_what_would_be_dialled() {
     all("destination", runner_fuzz::destination::check);
 }
+
+#[test]
+fn no_other_reader_sees_another_request() {
+    all("requests", runner_fuzz::requests::check);
+}
