@@ -56,6 +56,23 @@ pub(crate) fn command(dir: &Path, args: &[&str], trace: Option<&Trace>) -> Comma
     command
 }
 
+/// The same, after a line of shell. Never traced.
+pub(crate) fn command_after(dir: &Path, line: &str, args: &[&str]) -> Command {
+    let command = command(dir, &[], None);
+    // Others know descriptors of one digit only.
+    let mut shell = Command::new("bash");
+    shell
+        .arg("-c")
+        .arg(format!("{line}; exec \"$@\""))
+        .arg("bash");
+    shell.arg(binary()).args(args).current_dir(dir).env_clear();
+    for (name, value) in command.as_std().get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    shell.kill_on_drop(true);
+    shell
+}
+
 /// Sets these variables; one that is empty is taken away.
 pub(crate) fn set(command: &mut Command, environment: &[(&str, &str)]) {
     for (name, value) in environment {

@@ -75,7 +75,11 @@ impl Server {
             command.env("RUNNER_LOG", "warn,runner::dial=debug");
         }
         process::set(&mut command, environment);
-        let (mut child, log) = spawn(command, trace);
+        let (child, log) = spawn(command, trace);
+        Server::started(child, log, traced).await
+    }
+
+    async fn started(mut child: Child, log: Arc<Log>, traced: bool) -> Result<Server, Stopped> {
         let started = log
             .wait_for(START, |line| line["event"] == "listening")
             .await;
@@ -96,6 +100,14 @@ impl Server {
             over: false,
             traced,
         })
+    }
+
+    /// The same, after a line of shell, such as `ulimit -n 80`. Never traced.
+    pub async fn try_start_after(app: &App, line: &str, args: &[&str]) -> Result<Server, Stopped> {
+        let fixed = ["up", "--log-format", "json"];
+        let args: Vec<&str> = fixed.iter().chain(args).copied().collect();
+        let (child, log) = spawn(process::command_after(app.path(), line, &args), None);
+        Server::started(child, log, false).await
     }
 
     /// Starts `app` with a log for people: each of its lines is a string. Never traced: such a log tells no pid.

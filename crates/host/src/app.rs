@@ -19,7 +19,7 @@ use crate::event::{Event, Events, Outcome, Record, RequestId};
 use crate::handler::{Call, Handler};
 use crate::identity::{self, Seen};
 use crate::usage::Used;
-use crate::{BoxError, Client, Engine, Error, LoadError, answered, caps};
+use crate::{BoxError, Client, Engine, Error, Forwarded, LoadError, answered, caps};
 
 /// Answered `200 OK` unless the app routes it, for whoever watches over the process.
 const HEALTH: &str = "/.well-known/spin/health";
@@ -173,6 +173,7 @@ impl App {
             address: None,
             scheme: "http",
             authority,
+            forwarded: Forwarded::Removed,
         };
         self.answer(target, request, client, depth).await
     }
@@ -247,7 +248,7 @@ impl App {
             .query()
             .map(|query| format!("?{query}"))
             .unwrap_or_default();
-        identity::strip(request.headers_mut());
+        identity::strip(request.headers_mut(), client.forwarded);
         identity::add(request.headers_mut(), &query, &path, &seen, &client);
         *request.uri_mut() = seen_by_guest(&query, &path, &client)?;
         handler.handle(turn.call(self), request).await

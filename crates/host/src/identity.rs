@@ -4,10 +4,19 @@ use http::HeaderMap;
 use http::header::{HOST, HeaderName, HeaderValue};
 use runner_manifest::{Match, NormalPath};
 
-use crate::Client;
+use crate::{Client, Forwarded};
 
-/// Headers by which a proxy in front would tell who asked. No proxy is trusted, so whoever sent them is not believed.
+/// Headers by which a proxy in front would tell who asked, beside `x-forwarded…`.
 const OF_PROXIES: [&str; 3] = ["forwarded", "x-real-ip", "x-client-ip"];
+
+/// What of all that a trusted proxy is believed, in this spelling alone.
+const OF_TRUSTED_PROXIES: [&str; 5] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
 
 /// Headers about one connection, which no guest is concerned with.
 const OF_CONNECTION: [&str; 8] = [
@@ -33,7 +42,7 @@ pub(crate) fn strip_inside(headers: &mut HeaderMap) {
 }
 
 /// Removes what only the host may say, in every spelling a guest might read as the same name.
-pub(crate) fn strip(headers: &mut HeaderMap) {
+pub(crate) fn strip(headers: &mut HeaderMap, forwarded: Forwarded) {
     let named: Vec<HeaderName> = headers
         .get_all(http::header::CONNECTION)
         .iter()
@@ -42,7 +51,10 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
         .filter_map(|name| name.trim().parse().ok())
         .collect();
     named.iter().for_each(|name| drop(headers.remove(name)));
-    remove(headers, is_ours);
+    remove(headers, |name| {
+        let believed = forwarded == Forwarded::Believed && OF_TRUSTED_PROXIES.contains(&name);
+        !believed && is_ours(name)
+    });
 }
 
 fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
@@ -139,6 +151,10 @@ mod tests {
     use super::*;
 
     fn stripped(names: &[(&str, &str)]) -> Vec<String> {
+        stripped_of(names, Forwarded::Removed)
+    }
+
+    fn stripped_of(names: &[(&str, &str)], forwarded: Forwarded) -> Vec<String> {
         let mut headers = HeaderMap::new();
         for (name, value) in names {
             headers.append(
@@ -146,7 +162,7 @@ mod tests {
                 HeaderValue::try_from(*value).unwrap(),
             );
         }
-        strip(&mut headers);
+        strip(&mut headers, forwarded);
         headers.keys().map(ToString::to_string).collect()
     }
 
@@ -173,6 +189,25 @@ mod tests {
                 [""; 0],
                 "{claimed}"
             );
+        }
+    }
+
+    #[test]
+    fn d34_a_trusted_proxy_says_five_things_in_their_own_spelling() {
+        for (name, kept) in [
+            ("forwarded", true),
+            ("X-Forwarded-For", true),
+            ("x-forwarded-host", true),
+            ("x-forwarded-proto", true),
+            ("x-real-ip", true),
+            ("x_forwarded_for", false),
+            ("x-forwarded-port", false),
+            ("x-forwarded-user", false),
+            ("x-client-ip", false),
+            ("spin-client-addr", false),
+        ] {
+            let left = stripped_of(&[(name, "6.6.6.6")], Forwarded::Believed);
+            assert_eq!(left.len(), usize::from(kept), "{name}");
         }
     }
 

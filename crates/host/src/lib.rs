@@ -52,8 +52,19 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Client {
     /// Where from; none for a call from inside the app.
     pub address: Option<SocketAddr>,
-    /// `http` or `https`, as the listener speaks it.
+    /// `http` or `https`, as the listener speaks it, or as a trusted proxy says that the client does.
     pub scheme: &'static str,
     /// The request's authority, checked: host, and port where there is one.
     pub authority: String,
+    /// What becomes of headers that tell of a client behind a proxy.
+    pub forwarded: Forwarded,
+}
+
+/// What becomes of `forwarded`, `x-forwarded-for`, `x-forwarded-host`, `x-forwarded-proto` and `x-real-ip`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    /// Whoever sent them is not believed: no guest sees them.
+    Removed,
+    /// A trusted proxy sent them.
+    Believed,
 }

@@ -1,11 +1,13 @@
 //! The command line: names, defaults and help of every command and flag.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
+use ipnet::IpNet;
 
 use crate::completions::{Shell, components, components_and_files};
 use crate::{exit, version};
@@ -123,6 +125,8 @@ pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) network: ListenArgs,
     #[command(flatten)]
+    pub(crate) clients: ClientArgs,
+    #[command(flatten)]
     pub(crate) door: DoorArgs,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
@@ -238,16 +242,18 @@ pub(crate) struct AppArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct ListenArgs {
-    /// Where to listen; port 0 takes a free one
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:3000, or the socket in LISTEN_FDS]
     #[arg(
         long,
         value_name = "ADDR:PORT",
-        default_value = "127.0.0.1:3000",
         value_parser = listen_address,
         env = "RUNNER_LISTEN",
         hide_env_values = true
     )]
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Option<SocketAddr>,
+    /// Take the port over from the server that runs, once the app is loaded; that one finishes what it has begun
+    #[arg(long, env = "RUNNER_TAKE_OVER", hide_env_values = true)]
+    pub(crate) take_over: bool,
     /// Serve HTTPS with this certificate chain (PEM)
     #[arg(
         long,
@@ -266,6 +272,46 @@ pub(crate) struct ListenArgs {
         hide_env_values = true
     )]
     pub(crate) tls_key: Option<PathBuf>,
+}
+
+/// Who may connect, and whose word counts about it.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Clients")]
+pub(crate) struct ClientArgs {
+    /// Serve at most so many connections at a time [default: half of the hard limit of open files]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "RUNNER_MAX_CONNECTIONS",
+        hide_env_values = true
+    )]
+    pub(crate) max_connections: Option<NonZeroUsize>,
+    /// Serve at most so many connections at a time of one address, or one IPv6 /64 [default: no limit]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "RUNNER_MAX_CONNECTIONS_PER_IP",
+        hide_env_values = true
+    )]
+    pub(crate) max_connections_per_ip: Option<NonZeroUsize>,
+    /// Believe `x-forwarded-for`, `forwarded` and the like of proxies in these networks [default: of none]
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "RUNNER_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        value_parser = network,
+        hide_env_values = true
+    )]
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Expect the header of the PROXY protocol on each connection, and connections of trusted proxies only
+    #[arg(
+        long,
+        requires = "trusted_proxies",
+        env = "RUNNER_PROXY_PROTOCOL",
+        hide_env_values = true
+    )]
+    pub(crate) proxy_protocol: bool,
 }
 
 /// How the app's own calls leave.
@@ -465,6 +511,14 @@ fn address(text: &str, usual_port: u16) -> Result<SocketAddr, String> {
     })
 }
 
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text
+        .parse()
+        .or_else(|_| text.parse().map(|address: IpAddr| address.into()));
+    network.map_err(|_| "expected a network such as `10.0.0.0/8`, or an address".to_owned())
+}
+
 /// A time in words: `30s`, `250 ms`, `2m`; a bare number is seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text
@@ -556,6 +610,23 @@ mod tests {
                 milliseconds.map(Duration::from_millis),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn networks() {
+        let table = [
+            ("10.0.0.0/8", Some("10.0.0.0/8")),
+            ("10.0.0.1", Some("10.0.0.1/32")),
+            ("::1", Some("::1/128")),
+            ("fd00::/8", Some("fd00::/8")),
+            ("10.0.0.0/33", None),
+            ("proxy.example.com", None),
+            ("", None),
+        ];
+        for (text, expected) in table {
+            let network = network(text).ok().map(|network| network.to_string());
+            assert_eq!(network.as_deref(), expected, "{text}");
         }
     }
 

@@ -1,10 +1,13 @@
-//! The control socket of `runner up`: whoever runs it can ask what its app has used of its grants.
+//! The control socket of `runner up`: whoever runs it can ask what its app has used of its grants, and put another process
+//! in its place.
 //!
 //! A Unix socket in a directory that only its owner can reach. One line is asked, `status` or `suggest`, one JSON document is
-//! answered, and the connection is closed. Nothing can be changed through it. A process without one serves as well as
-//! one that has it.
+//! answered, and the connection is closed. `listener` is answered with the listening socket too, and `retire` makes the
+//! process drain, as a signal would that its owner can send anyway. Nothing else can be changed through it. A process
+//! without one serves as well as one that has it.
 
 mod ask;
+mod hand_over;
 mod status;
 
 use std::fs::{self, DirBuilder, Permissions};
@@ -18,11 +21,12 @@ use runner_trigger_http::Handle;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 pub(crate) use self::ask::ask;
+pub(crate) use self::hand_over::Predecessor;
 use crate::account::Account;
 
 /// Who asks is a person or a script of theirs; more at once are turned away.
@@ -35,10 +39,23 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) const STATUS: &str = "status";
 /// What would have allowed what was denied.
 pub(crate) const SUGGEST: &str = "suggest";
+/// The listening socket.
+const LISTENER: &str = "listener";
+/// Drain: another process accepts on the same socket.
+const RETIRE: &str = "retire";
 /// The longest question.
 const QUESTION: u64 = 64;
 /// Sockets of one manifest that are looked at: each is a process that serves it, or was killed.
 const SOCKETS: usize = 32;
+
+/// What is asked about, and told.
+#[derive(Clone)]
+pub(crate) struct Subject {
+    pub(crate) handle: Handle,
+    pub(crate) account: Account,
+    /// Notified when another process has taken over.
+    pub(crate) retire: Arc<Notify>,
+}
 
 /// Answers for as long as it lives; then the socket is removed.
 pub(crate) struct Control {
@@ -53,14 +70,13 @@ impl Control {
     pub(crate) async fn open(
         folders: &[PathBuf],
         manifest: &Path,
-        handle: Handle,
-        account: &Account,
+        subject: Subject,
     ) -> Option<Control> {
         for folder in folders {
             match open(folder, manifest).await {
                 Ok((path, listener)) => {
                     tracing::info!(path = %path.display(), "the control socket is open");
-                    let answering = tokio::spawn(answer(listener, handle, account.clone()));
+                    let answering = tokio::spawn(answer(listener, subject));
                     return Some(Control { path, answering });
                 }
                 Err(error) => tracing::info!(
@@ -112,15 +128,20 @@ async fn remove_stale(folder: &Path, manifest: &Path) {
 
 /// The sockets in `folder` of processes that serve `manifest`, those that were killed included.
 fn sockets(folder: &Path, manifest: &Path) -> Vec<PathBuf> {
-    let stem = stem(manifest);
-    let is_one = |name: &str| name.starts_with(&stem) && name.ends_with(".sock");
+    let mut found = sockets_named(folder, &stem(manifest));
+    found.truncate(SOCKETS);
+    found
+}
+
+/// The sockets in `folder` whose names begin so.
+fn sockets_named(folder: &Path, stem: &str) -> Vec<PathBuf> {
+    let is_one = |name: &str| name.starts_with(stem) && name.ends_with(".sock");
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut found: Vec<_> = entries
         .filter(|entry| entry.file_name().to_str().is_some_and(is_one))
         .map(|entry| entry.path())
         .collect();
     found.sort();
-    found.truncate(SOCKETS);
     found
 }
 
@@ -146,10 +167,10 @@ fn is_private(folder: &Path) -> io::Result<()> {
     ))
 }
 
-async fn answer(listener: UnixListener, handle: Handle, account: Account) {
+async fn answer(listener: UnixListener, subject: Subject) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     // Connections have a weak one: an app that is over must not wait for who asks.
-    let handle = Arc::new(handle);
+    let subject = Arc::new(subject);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             sleep(PAUSE).await;
@@ -157,37 +178,47 @@ async fn answer(listener: UnixListener, handle: Handle, account: Account) {
         };
         // Who comes when all slots are taken finds the connection closed.
         if let Ok(slot) = slots.clone().try_acquire_owned() {
-            let (handle, account) = (Arc::downgrade(&handle), account.clone());
-            tokio::spawn(attend(stream, handle, account, slot));
+            tokio::spawn(attend(stream, Arc::downgrade(&subject), slot));
         }
     }
 }
 
-async fn attend(
-    mut stream: UnixStream,
-    handle: Weak<Handle>,
-    account: Account,
-    _slot: OwnedSemaphorePermit,
-) {
+async fn attend(mut stream: UnixStream, subject: Weak<Subject>, _slot: OwnedSemaphorePermit) {
     if !is_same_user(&stream) {
         return;
     }
     let Ok(Ok(question)) = timeout(PATIENCE, question(&mut stream)).await else {
         return;
     };
-    let answer = match question.as_str() {
-        STATUS => handle.upgrade().map(|handle| status::of(&handle.app())),
-        // It reads the manifest.
-        SUGGEST => tokio::task::spawn_blocking(move || account.suggest())
-            .await
-            .ok(),
-        _ => Some(json!({ "schema": 1, "error": "the questions are `status` and `suggest`" })),
-    };
-    let Some(answer) = answer else { return };
-    let mut answer = answer.to_string();
-    answer.push('\n');
+    let answering = respond(&mut stream, &question, &subject);
     // Who asked may have gone away.
-    let _ = timeout(PATIENCE, stream.write_all(answer.as_bytes())).await;
+    let _ = timeout(PATIENCE, answering).await;
+}
+
+async fn respond(
+    stream: &mut UnixStream,
+    question: &str,
+    subject: &Weak<Subject>,
+) -> io::Result<()> {
+    let subject = || subject.upgrade().ok_or(io::ErrorKind::NotConnected);
+    let answer = match question {
+        STATUS => status::of(&subject()?.handle.app()),
+        SUGGEST => {
+            let account = subject()?.account.clone();
+            // It reads the manifest.
+            tokio::task::spawn_blocking(move || account.suggest()).await?
+        }
+        LISTENER => {
+            let handle = subject()?.handle.clone();
+            return hand_over::pass(stream, &handle).await;
+        }
+        RETIRE => {
+            subject()?.retire.notify_one();
+            json!({ "schema": 1, "pid": std::process::id() })
+        }
+        _ => json!({ "schema": 1, "error": "the questions are `status` and `suggest`" }),
+    };
+    stream.write_all(format!("{answer}\n").as_bytes()).await
 }
 
 /// The directory keeps others out; this is for one that was opened up since.

@@ -33,11 +33,22 @@ impl Reloads {
         while wishes.recv().await.is_some() {
             self.generation += 1;
             let started = Instant::now();
+            self.reload_certificate().await;
             let notice = match self.load().await {
                 Ok(app) => self.swap(app, started),
                 Err(failure) => broken(&failure, self.generation),
             };
             self.telemetry.say(&notice);
+        }
+    }
+
+    /// A certificate that is renewed has a new file, and nothing of the app need have changed.
+    async fn reload_certificate(&self) {
+        let handle = self.handle.clone();
+        let reading = tokio::task::spawn_blocking(move || handle.reload_certificate());
+        if let Ok(Err(error)) = reading.await {
+            let text = format!("{error}; the old certificate goes on serving");
+            self.telemetry.say(&Notice::warning(text));
         }
     }
 

@@ -1,17 +1,23 @@
 //! `runner up`: load, listen, serve, reload, drain.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use runner_host::App;
-use runner_trigger_http::{Drained, Error, Handle, Limits, Options, Server, Tls};
+use runner_trigger_http::{
+    Announced, Drained, Error, Handle, Limits, Options, Proxies, Server, Tls,
+};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::JoinHandle;
 
 use crate::account::Account;
 use crate::banner;
-use crate::cli::{Global, ListenArgs, Up};
-use crate::control::Control;
+use crate::cli::{ClientArgs, Global, Up};
+use crate::control::{Control, Predecessor, Subject};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
 use crate::load::{self, Loader, Reader};
@@ -20,12 +26,18 @@ use crate::rights::Snapshot;
 use crate::signals::{Signal, Signals};
 use crate::telemetry::{Detail, Notice, Telemetry};
 use crate::watch::Watch;
+use crate::{descriptors, inherited};
 
 /// The generation of the app that is loaded first.
 const FIRST: u64 = 1;
 
+/// Where to listen when nobody says so.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
+
 /// Runs until the app has drained.
 pub(crate) fn run(args: &Up, global: &Global, environment: &Environment) -> Exit {
+    // Before there is a second thread.
+    let inherited = inherited::take();
     let detail = if args.output.quiet {
         Detail::Quiet
     } else {
@@ -33,7 +45,8 @@ pub(crate) fn run(args: &Up, global: &Global, environment: &Environment) -> Exit
     };
     let telemetry = Telemetry::start(args.output.log_format, global.color, detail);
     telemetry.log(environment.log.as_deref(), global.verbose);
-    let exit = serve(args, global, environment, &telemetry).unwrap_or_else(|failure| {
+    let exit = inherited.and_then(|socket| serve(args, global, environment, &telemetry, socket));
+    let exit = exit.unwrap_or_else(|failure| {
         telemetry.say(&Notice::failure(&failure));
         failure.exit
     });
@@ -46,8 +59,22 @@ fn serve(
     global: &Global,
     environment: &Environment,
     telemetry: &Telemetry,
+    inherited: Option<TcpListener>,
 ) -> Result<Exit, Failure> {
+    let descriptors = descriptors::raise();
+    if let Some(socket) = &inherited {
+        inherited::check(socket, args.network.listen)?;
+    }
     let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
+    if let Some(wanted) = args
+        .clients
+        .max_connections
+        .filter(|wanted| wanted.get() > descriptors)
+    {
+        telemetry.say(&Notice::warning(format!(
+            "`--max-connections {wanted}` is more than the {descriptors} files and sockets that may be open"
+        )));
+    }
     if let Some(warning) = load::no_cache_warning(&args.cache, environment) {
         telemetry.say(&warning);
     }
@@ -64,6 +91,8 @@ fn serve(
             telemetry,
             environment,
             account: &account,
+            inherited,
+            descriptors,
         }
         .run()
         .await
@@ -90,25 +119,39 @@ struct Service<'a> {
     telemetry: &'a Telemetry,
     environment: &'a Environment,
     account: &'a Account,
+    /// The socket that whoever started us has opened.
+    inherited: Option<TcpListener>,
+    /// How many files and sockets may be open.
+    descriptors: usize,
 }
 
 impl Service<'_> {
-    async fn run(self) -> Result<Exit, Failure> {
+    async fn run(mut self) -> Result<Exit, Failure> {
         let mut signals = Signals::listen()?;
         let (wish, wishes) = channel(1);
         let watch = if self.args.watch {
-            Some(Watch::start(wish.clone())?)
+            let certificate = [&self.args.network.tls_cert, &self.args.network.tls_key];
+            let certificate = certificate.into_iter().flatten().cloned().collect();
+            Some(Watch::start(wish.clone(), certificate)?)
         } else {
             None
         };
+        // Its socket is ours too from now on, also if it ends before we can accept.
+        let predecessor = self.predecessor().await;
         let app = tokio::select! {
             app = self.load(watch.as_ref()) => app?,
             exit = signals.stop() => return Ok(exit),
         };
         let running = Snapshot::of(&app);
-        let (server, listening) = self.bind(app).await?;
+        let socket = self.socket(predecessor.as_ref())?;
+        let (server, listening) = self.bind(app, socket).await?;
         let handle = server.handle();
-        let control = self.control(&handle).await;
+        let retire = Arc::new(Notify::new());
+        let control = self.control(&handle, retire.clone()).await;
+        let serving = tokio::spawn(server.serve());
+        if let Some(predecessor) = predecessor {
+            self.relieve(predecessor).await;
+        }
         // The port and the control socket are open when the line is read.
         self.telemetry.say(&listening);
         let reloads = Reloads {
@@ -122,7 +165,7 @@ impl Service<'_> {
         };
         let reloading = tokio::spawn(reloads.run(wishes));
         let exit = self
-            .attend(tokio::spawn(server.serve()), &handle, &mut signals, &wish)
+            .attend(serving, &handle, &mut signals, &wish, &retire)
             .await;
         if let Some(control) = control {
             control.close().await;
@@ -149,50 +192,122 @@ impl Service<'_> {
             .await
     }
 
-    /// Opens the socket on which `runner inspect` and `runner suggest` ask.
-    async fn control(&self, handle: &Handle) -> Option<Control> {
+    /// Opens the socket on which `runner inspect` and `runner suggest` ask, and on which another process takes over.
+    async fn control(&self, handle: &Handle, retire: Arc<Notify>) -> Option<Control> {
+        let subject = Subject {
+            handle: handle.clone(),
+            account: self.account.clone(),
+            retire,
+        };
+        Control::open(&self.control_folders(), self.reader.path(), subject).await
+    }
+
+    fn control_folders(&self) -> Vec<PathBuf> {
         let cache_dir = self.args.cache.cache_dir.as_deref();
-        let folders = load::control_folders(cache_dir, self.environment);
-        Control::open(&folders, self.reader.path(), handle.clone(), self.account).await
+        load::control_folders(cache_dir, self.environment)
+    }
+
+    /// The running process whose place this one is to take.
+    async fn predecessor(&self) -> Option<Predecessor> {
+        if !self.args.network.take_over {
+            return None;
+        }
+        let folders = self.control_folders();
+        let socket = self.inherited.as_ref();
+        let address = socket.and_then(|socket| socket.local_addr().ok());
+        let wanted = address.or(self.args.network.listen);
+        let found = Predecessor::find(&folders, self.reader.path(), wanted).await;
+        let found = match found {
+            None if wanted.is_none() => {
+                Predecessor::find(&folders, self.reader.path(), Some(LISTEN)).await
+            }
+            found => found,
+        };
+        let notice = match &found {
+            Some(found) => {
+                let pid = found.pid;
+                let text = format!("taking over from process {pid}");
+                Notice::new("taking-over", text).with("from", pid)
+            }
+            None => {
+                let text = "no running server to take over from; starting as usual";
+                Notice::new("nothing-to-take-over", text).with("message", text)
+            }
+        };
+        self.telemetry.say(&notice);
+        found
+    }
+
+    /// The socket that is open already, if there is one.
+    fn socket(
+        &mut self,
+        predecessor: Option<&Predecessor>,
+    ) -> Result<Option<TcpListener>, Failure> {
+        if let Some(socket) = self.inherited.take() {
+            return Ok(Some(socket));
+        }
+        let socket = predecessor.map(|predecessor| predecessor.listener.try_clone());
+        socket
+            .transpose()
+            .map_err(|error| Failure::of(Exit::Environment, &error))
+    }
+
+    /// Lets the predecessor go: from here on every connection is ours.
+    async fn relieve(&self, predecessor: Predecessor) {
+        let pid = predecessor.pid;
+        if let Err(error) = predecessor.retire().await {
+            let text = format!("process {pid} did not hear that its place is taken: {error}");
+            self.telemetry.say(&Notice::warning(text));
+        }
     }
 
     /// Listens; and what to say of it.
-    async fn bind(&self, app: Arc<App>) -> Result<(Server, Notice), Failure> {
-        let ListenArgs {
-            listen,
-            tls_cert,
-            tls_key,
-        } = self.args.network.clone();
-        let tls = tls_cert
-            .zip(tls_key)
-            .map(|(certificate, key)| Tls { certificate, key });
+    async fn bind(
+        &self,
+        app: Arc<App>,
+        socket: Option<TcpListener>,
+    ) -> Result<(Server, Notice), Failure> {
+        let network = &self.args.network;
+        let tls = network.tls_cert.clone().zip(network.tls_key.clone());
+        let tls = tls.map(|(certificate, key)| Tls { certificate, key });
         let scheme = if tls.is_some() { "https" } else { "http" };
         let options = Options {
-            listen,
+            listen: network.listen.unwrap_or(LISTEN),
             tls,
             drain_timeout: self.args.drain_timeout,
-            limits: Limits::default(),
+            limits: limits(&self.args.clients, self.descriptors),
+            proxies: proxies(&self.args.clients),
         };
-        let server = Server::bind(options, app.clone())
-            .await
-            .map_err(|error| not_listening(&error))?;
+        let server = match socket {
+            Some(socket) => Server::on(socket, options, app.clone()),
+            None => Server::bind(options, app.clone()).await,
+        };
+        let server = server.map_err(|error| not_listening(&error))?;
         let listening = banner::notice(&app, server.local_addr(), scheme);
         Ok((server, listening))
     }
 
-    /// Obeys signals until the server has drained or a second signal says not to wait for it.
+    /// Obeys signals, and who takes over, until the server has drained or a second signal says not to wait for it.
     async fn attend(
         &self,
         mut serving: JoinHandle<Drained>,
         handle: &Handle,
         signals: &mut Signals,
         wish: &Sender<()>,
+        retire: &Notify,
     ) -> Result<Exit, Failure> {
         let mut draining = false;
         loop {
             let signal = tokio::select! {
                 drained = &mut serving => return self.drained(drained.map_err(|error| Failure::of(Exit::App, &error))?),
                 signal = signals.next() => signal,
+                () = retire.notified(), if !draining => {
+                    draining = true;
+                    let goodbye = self.goodbye(handle).with("taken_over", true);
+                    handle.hand_over();
+                    self.telemetry.say(&goodbye);
+                    continue;
+                }
             };
             match signal {
                 Signal::Stop(exit) if draining => return Ok(exit),
@@ -226,6 +341,28 @@ impl Service<'_> {
         self.telemetry
             .say(&Notice::new("stopped", text).with("cut", drained.cut));
         Ok(Exit::Done)
+    }
+}
+
+/// What clients may take, of a machine with so many descriptors.
+fn limits(args: &ClientArgs, descriptors: usize) -> Limits {
+    // The other half is for what the app opens, and for us.
+    let usual = (descriptors / 2).max(1);
+    Limits {
+        connections: args.max_connections.map_or(usual, NonZeroUsize::get),
+        connections_per_ip: args.max_connections_per_ip.map(NonZeroUsize::get),
+        ..Limits::default()
+    }
+}
+
+fn proxies(args: &ClientArgs) -> Proxies {
+    Proxies {
+        trusted: args.trusted_proxies.clone(),
+        announced: if args.proxy_protocol {
+            Announced::ByHeader
+        } else {
+            Announced::No
+        },
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) struct Watch {
 
 struct Watched {
     watcher: RecommendedWatcher,
+    always: Vec<PathBuf>,
     files: BTreeMap<PathBuf, Option<Stamp>>,
     /// By path, with the inode: a folder that was made anew needs a new watch.
     folders: BTreeMap<PathBuf, u64>,
@@ -47,7 +48,8 @@ struct Stamp {
 
 impl Watch {
     /// Starts to watch; `wishes` gets one message for each burst of changes. Must be called within a runtime.
-    pub(crate) fn start(wishes: Sender<()>) -> Result<Watch, Failure> {
+    /// `always` are files that are watched whatever else is.
+    pub(crate) fn start(wishes: Sender<()>, always: Vec<PathBuf>) -> Result<Watch, Failure> {
         let (stir, stirred) = channel(1);
         let heard = move |event: notify::Result<notify::Event>| {
             if event.map_or(true, |event| may_change(event.kind)) {
@@ -59,6 +61,7 @@ impl Watch {
             .map_err(|error| Failure::of(Exit::Environment, &error))?;
         let watched = Watched {
             watcher,
+            always,
             files: BTreeMap::new(),
             folders: BTreeMap::new(),
         };
@@ -70,12 +73,13 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Watches these files from now on, and no others.
+    /// Watches these files from now on, beside those that are always watched, and no others.
     pub(crate) fn follow(&self, files: &[PathBuf]) {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let known = std::mem::take(&mut watched.files);
         // What is known keeps its stamp: a change since then is still news.
-        let stamped = files.iter().map(|file| {
+        let files = files.iter().chain(&watched.always);
+        let stamped = files.map(|file| {
             (
                 file.clone(),
                 known.get(file).copied().unwrap_or_else(|| stamp(file)),
@@ -228,7 +232,7 @@ mod tests {
         }
         std::os::unix::fs::symlink(at("real/target"), at("link")).expect("a link");
         let (wish, mut wishes) = channel(1);
-        let watch = Watch::start(wish).expect("inotify is there");
+        let watch = Watch::start(wish, Vec::new()).expect("inotify is there");
         watch.follow(&["plain", "renamed", "link", "gone", "new/later/file"].map(at));
 
         let steps: [(&str, &dyn Fn()); 6] = [
@@ -265,6 +269,7 @@ mod tests {
         let watcher = notify::recommended_watcher(|_| {}).expect("inotify is there");
         let mut watched = Watched {
             watcher,
+            always: Vec::new(),
             files: BTreeMap::new(),
             folders: BTreeMap::new(),
         };

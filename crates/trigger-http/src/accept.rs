@@ -1,21 +1,31 @@
 //! The accept loop: one task for each connection, and the end of them all.
+//!
+//! Nothing here waits for a client. Who may come in is decided in `gate`, in the order in which they come.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use http_body::Body;
+use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 
 use crate::connection::{Connections, Peer};
 use crate::received::Asked;
 use crate::server::Drained;
+use crate::tally;
+
+use self::gate::{Gate, Reserve};
+
+mod gate;
 
 /// The first pause after a failed accept: out of file descriptors, a few requests later there may be some.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -23,12 +33,20 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause: a client that retries once does not notice more than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// tokio's own backlog: no more than this can have been waiting when draining began.
-const BACKLOG: usize = 1024;
+/// Connections that may wait to be accepted; the system has a limit of its own, mostly this one too. A burst that finds
+/// the queue full waits for a second before it tries again.
+pub(crate) const BACKLOG: usize = 4096;
+
+/// Where connections come from.
+pub(crate) struct Door {
+    pub(crate) listener: Arc<TcpListener>,
+    /// Another process accepts on the same socket: who waits there is not ours.
+    pub(crate) handed_over: Arc<AtomicBool>,
+}
 
 /// Serves until draining has begun and everything in progress is finished or cut.
 pub(crate) async fn run<F, A, B>(
-    listener: TcpListener,
+    door: Door,
     connections: Connections<F>,
     drain_timeout: Duration,
 ) -> Drained
@@ -39,19 +57,19 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut tasks = JoinSet::new();
-    let mut start = |(stream, address): (TcpStream, SocketAddr)| {
+    let gate = Gate::new(&connections);
+    let mut start = |tasks: &mut JoinSet<()>, stream: TcpStream, address: SocketAddr| {
         let _ = stream.set_nodelay(true);
-        connections.clone().serve(stream, address)
+        if let Some(arrival) = gate.admit(tasks, stream, address) {
+            tasks.spawn(connections.clone().serve(arrival));
+        }
     };
-    accept(
-        &listener,
-        &mut tasks,
-        &mut start,
-        pin!(connections.drain.begun()),
-    )
-    .await;
-    accept_waiting(&listener, &mut tasks, &mut start);
-    drop(listener);
+    let draining = pin!(connections.drain.begun());
+    accept(&door.listener, &gate, &mut tasks, &mut start, draining).await;
+    if !door.handed_over.load(Ordering::Relaxed) {
+        accept_waiting(&door.listener, &mut tasks, &mut start);
+    }
+    drop(door);
     let cut = tokio::select! {
         biased;
         () = finish(&mut tasks) => 0,
@@ -62,15 +80,15 @@ where
     Drained { cut }
 }
 
-async fn accept<T>(
+async fn accept(
     listener: &TcpListener,
+    gate: &Gate,
     tasks: &mut JoinSet<()>,
-    start: &mut impl FnMut((TcpStream, SocketAddr)) -> T,
+    start: &mut impl FnMut(&mut JoinSet<()>, TcpStream, SocketAddr),
     mut draining: Pin<&mut impl Future<Output = ()>>,
-) where
-    T: Future<Output = ()> + Send + 'static,
-{
-    let mut pause = FIRST_PAUSE;
+) {
+    let (mut pause, mut reserve) = (FIRST_PAUSE, Reserve::default());
+    let mut telling = interval(tally::EVERY);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -79,16 +97,28 @@ async fn accept<T>(
                 log_panic(ended);
                 continue;
             }
+            _ = telling.tick() => {
+                gate.tell();
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(client) => {
+            Ok((stream, address)) => {
                 pause = FIRST_PAUSE;
-                tasks.spawn(start(client));
+                reserve.fill();
+                start(tasks, stream, address);
             }
             Err(error) if concerns_one_client(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, ?pause, "cannot accept connections; trying again");
+                let made_room = is_exhaustion(&error) && gate.make_room();
+                if made_room {
+                    // Who was asked to leave needs a moment for it.
+                    pause = FIRST_PAUSE;
+                } else if is_exhaustion(&error) {
+                    gate.shed(&mut reserve, listener);
+                }
+                gate.cannot_accept(&error);
                 tokio::select! {
                     () = draining.as_mut() => return,
                     () = sleep(pause) => {}
@@ -100,21 +130,24 @@ async fn accept<T>(
 }
 
 /// Clients whose connection the system has completed already would otherwise be reset.
-fn accept_waiting<T>(
+fn accept_waiting(
     listener: &TcpListener,
     tasks: &mut JoinSet<()>,
-    start: &mut impl FnMut((TcpStream, SocketAddr)) -> T,
-) where
-    T: Future<Output = ()> + Send + 'static,
-{
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    start: &mut impl FnMut(&mut JoinSet<()>, TcpStream, SocketAddr),
+) {
     for _ in 0..BACKLOG {
-        match listener.poll_accept(&mut context) {
-            Poll::Ready(Ok(client)) => {
-                tasks.spawn(start(client));
-            }
-            Poll::Ready(Err(_)) | Poll::Pending => return,
-        }
+        let Some((stream, address)) = accept_at_once(listener) else {
+            return;
+        };
+        start(tasks, stream, address);
+    }
+}
+
+/// Accepts one that is waiting.
+fn accept_at_once(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    match listener.poll_accept(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(accepted) => accepted.ok(),
+        Poll::Pending => None,
     }
 }
 
@@ -125,6 +158,12 @@ fn concerns_one_client(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset
     )
+}
+
+/// The process, or the machine, has no file descriptor left.
+fn is_exhaustion(error: &io::Error) -> bool {
+    let number = Errno::from_io_error(error);
+    matches!(number, Some(Errno::MFILE | Errno::NFILE))
 }
 
 async fn finish(tasks: &mut JoinSet<()>) {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
-use runner_host::{App, Body, BoxError, Client};
+use runner_host::{App, Body, BoxError, Client, Forwarded};
 
 use crate::connection::Peer;
 use crate::error::refuse_target;
@@ -61,8 +61,13 @@ async fn answer_request(
     let method = head.method.clone();
     let client = Client {
         address: Some(peer.address),
-        scheme: peer.scheme,
+        scheme: peer.client_scheme,
         authority,
+        forwarded: if peer.is_proxy {
+            Forwarded::Believed
+        } else {
+            Forwarded::Removed
+        },
     };
     let response = app.handle(Request::from_parts(head, body), client).await;
     for_the_wire(&method, response)

@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its last: TLS, the choice of protocol, keep-alive, its end.
+//! One connection, from its first byte to its last: whom it is for, TLS, the choice of protocol, keep-alive, its end.
 //!
 //! How each protocol treats a client that goes away, and the end of the server, is told in `http1` and `http2`.
 
@@ -11,15 +11,16 @@ use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::drain::{Drain, Requests};
 use crate::limits::Limits;
+use crate::proxies::{Announced, Proxies};
+use crate::proxy_protocol::{self, Announcement};
 use crate::received::Asked;
+use crate::room::Place;
 use crate::stats::{Closed, Seat, Stats};
-use crate::tls::HTTP2;
+use crate::tls::{Acceptor, HTTP2};
 use crate::transport::Socket;
 
 /// What a client that knows that the server speaks HTTP/2 sends first.
@@ -33,9 +34,15 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Who is at the other end, and where it came in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
+    /// The client, as far as it is known: a trusted proxy may tell of the one behind it.
     pub(crate) address: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// What the listener speaks.
     pub(crate) scheme: &'static str,
+    /// What the client speaks: another scheme than the listener's where a trusted proxy says so.
+    pub(crate) client_scheme: &'static str,
+    /// Whether it is a trusted proxy, whose headers about the client behind it are true.
+    pub(crate) is_proxy: bool,
 }
 
 /// Serves connections, each with the same function from a request to its response.
@@ -44,11 +51,21 @@ pub(crate) struct Peer {
 #[derive(Clone)]
 pub(crate) struct Connections<F> {
     pub(crate) answer: F,
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Acceptor>,
     pub(crate) drain: Drain,
     pub(crate) requests: Requests,
     pub(crate) limits: Limits,
     pub(crate) stats: Stats,
+    pub(crate) proxies: Arc<Proxies>,
+}
+
+/// A connection that was just accepted.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) socket: Socket,
+    pub(crate) address: SocketAddr,
+    pub(crate) place: Place,
+    pub(crate) since: Instant,
 }
 
 /// What the client speaks.
@@ -65,40 +82,111 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Serves one connection until either side has had enough.
-    pub(crate) async fn serve(self, stream: TcpStream, address: SocketAddr) {
-        let Ok(local) = stream.local_addr() else {
-            return;
-        };
+    /// Serves one connection until either side has had enough, or it has to make room before it has sent anything.
+    pub(crate) async fn serve(self, arrival: Arrival) {
         let seat = self.stats.open();
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let socket = Socket::new(stream);
-        let peer = Peer {
-            address,
-            local,
-            scheme,
-        };
+        let (leave, address) = (arrival.place.leave(), arrival.address);
         tokio::select! {
             biased;
-            () = self.speak(socket.clone(), peer, seat.clone()) => {}
-            () = socket.reset() => {
-                seat.ends(Closed::ClientGone);
-                tracing::debug!(client = %address, "the client has reset the connection");
+            () = self.receive(arrival, seat.clone()) => {}
+            () = leave.notified() => {
+                seat.ends(Closed::MadeRoom);
+                tracing::debug!(client = %address, "it had sent nothing and made room for another");
             }
         }
     }
 
-    async fn speak(self, socket: Socket, peer: Peer, seat: Arc<Seat>) {
-        let Some(tls) = self.tls.clone() else {
+    async fn receive(self, mut arrival: Arrival, seat: Arc<Seat>) {
+        let Some(peer) = self.peer(&mut arrival, &seat).await else {
+            return;
+        };
+        let Arrival {
+            socket,
+            place,
+            since,
+            ..
+        } = arrival;
+        tokio::select! {
+            biased;
+            () = self.speak(socket.clone(), peer, since, place, seat.clone()) => {}
+            () = socket.reset() => {
+                seat.ends(Closed::ClientGone);
+                tracing::debug!(client = %peer.address, "the client has reset the connection");
+            }
+        }
+    }
+
+    /// Who is at the other end; none if that is not said as it has to be.
+    async fn peer(&self, arrival: &mut Arrival, seat: &Seat) -> Option<Peer> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let peer = Peer {
+            address: arrival.address,
+            local: arrival.socket.local_addr().ok()?,
+            scheme,
+            client_scheme: scheme,
+            is_proxy: self.proxies.trusts(arrival.address.ip()),
+        };
+        if self.proxies.announced == Announced::No {
+            return Some(peer);
+        }
+        let deadline = arrival.since + self.limits.proxy_header;
+        let reading = timeout_at(deadline, proxy_protocol::read(&mut arrival.socket));
+        match reading.await {
+            Ok(Ok(announcement)) => Some(self.announced(peer, announcement)),
+            Ok(Err(error)) => {
+                seat.ends(Closed::Refused);
+                tracing::debug!(proxy = %peer.address, %error, "no client was announced");
+                None
+            }
+            Err(_) => {
+                seat.ends(Closed::NothingSent);
+                tracing::debug!(proxy = %peer.address, "no client was announced in time");
+                None
+            }
+        }
+    }
+
+    /// The bytes that follow are the client's own, so its headers are believed only if it is a trusted proxy too.
+    fn announced(&self, proxy: Peer, announcement: Announcement) -> Peer {
+        match announcement {
+            Announcement::Client { from, to } => Peer {
+                address: from,
+                local: to,
+                is_proxy: self.proxies.trusts(from.ip()),
+                ..proxy
+            },
+            Announcement::Unknown | Announcement::Local => Peer {
+                is_proxy: false,
+                ..proxy
+            },
+        }
+    }
+
+    async fn speak(
+        self,
+        socket: Socket,
+        peer: Peer,
+        since: Instant,
+        place: Place,
+        seat: Arc<Seat>,
+    ) {
+        let Some(tls) = self.tls.as_ref().map(Acceptor::current) else {
             return self
-                .converse(socket.clone(), socket, peer, None, seat)
+                .converse(socket.clone(), socket, peer, None, place, seat)
                 .await;
         };
-        match timeout(self.limits.handshake, tls.accept(socket.clone())).await {
+        let shaking = timeout_at(since + self.limits.handshake, tls.accept(socket.clone()));
+        let shaken = tokio::select! {
+            biased;
+            shaken = shaking => shaken,
+            () = self.closing() => return seat.ends(Closed::Drained),
+        };
+        match shaken {
             Ok(Ok(stream)) => {
                 let agreed =
                     (stream.get_ref().1.alpn_protocol() == Some(HTTP2)).then_some(Protocol::Http2);
-                self.converse(stream, socket, peer, agreed, seat).await;
+                self.converse(stream, socket, peer, agreed, place, seat)
+                    .await;
             }
             Ok(Err(error)) => {
                 seat.ends(Closed::Handshake);
@@ -111,12 +199,20 @@ where
         }
     }
 
+    /// Returns when what has not begun yet is not waited for any more.
+    async fn closing(&self) {
+        self.drain.begun().await;
+        sleep(self.limits.idle_window).await;
+    }
+
+    /// `place` is held until the end of the connection.
     async fn converse<S>(
         self,
         mut stream: S,
         socket: Socket,
         peer: Peer,
         agreed: Option<Protocol>,
+        mut place: Place,
         seat: Arc<Seat>,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -126,6 +222,7 @@ where
             first_bytes(&mut stream, agreed, &self.drain, self.limits.idle_window),
         );
         match first.await {
+            Ok(Ok(_)) if !place.stay() => seat.ends(Closed::MadeRoom),
             Ok(Ok((read, Protocol::Http1))) => self.http1(read, stream, socket, peer, seat).await,
             Ok(Ok((read, Protocol::Http2))) => self.http2(read.freeze(), stream, peer, seat).await,
             Ok(Err(reason)) => seat.ends(reason),

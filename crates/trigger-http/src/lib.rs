@@ -5,11 +5,17 @@
 //!
 //! ```no_run
 //! # async fn example(app: std::sync::Arc<runner_host::App>) -> Result<(), runner_trigger_http::Error> {
-//! use runner_trigger_http::{Limits, Options, Server};
+//! use runner_trigger_http::{Limits, Options, Proxies, Server};
 //! use std::time::Duration;
 //!
 //! let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 3000));
-//! let options = Options { listen, tls: None, drain_timeout: Duration::from_secs(30), limits: Limits::default() };
+//! let options = Options {
+//!     listen,
+//!     tls: None,
+//!     drain_timeout: Duration::from_secs(30),
+//!     limits: Limits::default(),
+//!     proxies: Proxies::default(),
+//! };
 //! let server = Server::bind(options, app).await?;
 //! let handle = server.handle();
 //! let serving = tokio::spawn(server.serve());
@@ -32,17 +38,22 @@ mod http1;
 mod http2;
 mod limits;
 mod pace;
+mod proxies;
+mod proxy_protocol;
 mod received;
 mod refusal;
+mod room;
 mod server;
 mod stats;
 mod streams;
+mod tally;
 mod target;
 mod tls;
 mod transport;
 
 pub use error::refuse;
 pub use limits::Limits;
+pub use proxies::{Announced, Proxies};
 pub use refusal::Refusal;
 pub use server::{Drained, Handle, Server};
 pub use stats::{Closed, State, Stats};
@@ -59,6 +70,8 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// What a client may take.
     pub limits: Limits,
+    /// Whose word counts about the client behind it.
+    pub proxies: Proxies,
 }
 
 /// Why a server did not start.
@@ -72,6 +85,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A listener that somebody else has opened cannot be used.
+    #[error("cannot listen on the socket that was handed over: {0}")]
+    Inherited(std::io::Error),
     /// A certificate or key file is missing or is not PEM.
     #[error("cannot read `{}`: {source}", path.display())]
     Pem {

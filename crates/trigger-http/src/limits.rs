@@ -7,6 +7,13 @@ use std::time::Duration;
 /// How long, how much and how many.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// Connections that are open at a time. `--max-connections` sets it.
+    pub connections: usize,
+    /// Connections of one client that are open at a time, of one /64 where it speaks IPv6. `--max-connections-per-ip`
+    /// sets it; trusted proxies are not counted, for they come for many.
+    pub connections_per_ip: Option<usize>,
+    /// What announces a client behind a proxy, from the accept: the header of the PROXY protocol.
+    pub proxy_header: Duration,
     /// From the accept to the first byte, TLS handshake excluded.
     pub first_byte: Duration,
     /// A TLS handshake, from the accept.
@@ -50,6 +57,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            // Half of what a usual hard limit of descriptors is. `runner` sets half of the one it finds.
+            connections: 2048,
+            connections_per_ip: None,
+            proxy_header: Duration::from_secs(10),
             first_byte: Duration::from_secs(10),
             // Three round trips to the other side of the world and a lost packet fit in a tenth of it.
             handshake: Duration::from_secs(10),

@@ -1,30 +1,34 @@
 //! A port with an app behind it, and the handle that swaps the app and ends the server.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use runner_host::App;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
-use crate::accept;
+use crate::accept::{self, BACKLOG, Door};
 use crate::answer::answer;
 use crate::connection::Connections;
 use crate::drain::{Drain, Requests};
 use crate::limits::Limits;
+use crate::proxies::Proxies;
+use crate::received::Asked;
 use crate::stats::Stats;
-use crate::tls::Tls;
+use crate::tls::Acceptor;
 use crate::{Error, Options};
 
 /// A server whose port is open; [`Server::serve`] answers.
 pub struct Server {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
     drain_timeout: Duration,
     limits: Limits,
+    proxies: Arc<Proxies>,
     handle: Handle,
 }
 
@@ -38,27 +42,58 @@ pub struct Drained {
 impl Server {
     /// Reads the certificate, if any, and opens the port.
     pub async fn bind(options: Options, app: Arc<App>) -> Result<Server, Error> {
-        let tls = options.tls.as_ref().map(Tls::acceptor).transpose()?;
         let bind = |source| Error::Bind {
             address: options.listen,
             source,
         };
+        let tls = options.tls.clone().map(Acceptor::new).transpose()?;
         let listener = TcpListener::bind(options.listen).await.map_err(bind)?;
+        // Once more, with a longer queue than tokio gives it.
+        rustix::net::listen(&listener, BACKLOG as i32).map_err(|error| bind(error.into()))?;
         let address = listener.local_addr().map_err(bind)?;
+        Ok(Server::new(options, tls, listener, address, app))
+    }
+
+    /// Reads the certificate, if any, and listens on a socket that somebody else has opened. `options.listen` does not
+    /// matter then.
+    pub fn on(
+        listener: std::net::TcpListener,
+        options: Options,
+        app: Arc<App>,
+    ) -> Result<Server, Error> {
+        let tls = options.tls.clone().map(Acceptor::new).transpose()?;
+        listener.set_nonblocking(true).map_err(Error::Inherited)?;
+        let listener = TcpListener::from_std(listener).map_err(Error::Inherited)?;
+        let address = listener.local_addr().map_err(Error::Inherited)?;
+        Ok(Server::new(options, tls, listener, address, app))
+    }
+
+    fn new(
+        options: Options,
+        tls: Option<Acceptor>,
+        listener: TcpListener,
+        address: SocketAddr,
+        app: Arc<App>,
+    ) -> Server {
+        let listener = Arc::new(listener);
         let handle = Handle {
             app: Arc::new(ArcSwap::new(app)),
             drain: Drain::new(),
             requests: Requests::default(),
             stats: Stats::default(),
+            listener: Arc::downgrade(&listener),
+            address,
+            handed_over: Arc::default(),
+            tls,
         };
-        Ok(Server {
+        Server {
             listener,
             address,
-            tls,
             drain_timeout: options.drain_timeout,
             limits: options.limits,
+            proxies: Arc::new(options.proxies),
             handle,
-        })
+        }
     }
 
     /// The address it listens on, with the port that was free when port 0 was asked for.
@@ -78,19 +113,34 @@ impl Server {
             drain,
             requests,
             stats,
+            handed_over,
+            tls,
+            ..
         } = self.handle;
+        let proxies = self.proxies.clone();
         let connections = Connections {
             answer: {
                 let stats = stats.clone();
-                move |asked, peer| answer(app.load_full(), asked, peer, stats.clone())
+                move |asked: Asked, peer| {
+                    let peer = match &asked {
+                        Ok(request) => proxies.believe(peer, request.headers()),
+                        Err(_) => peer,
+                    };
+                    answer(app.load_full(), asked, peer, stats.clone())
+                }
             },
-            tls: self.tls,
+            tls,
             drain,
             requests,
             limits: self.limits,
             stats,
+            proxies: self.proxies,
         };
-        accept::run(self.listener, connections, self.drain_timeout).await
+        let door = Door {
+            listener: self.listener,
+            handed_over,
+        };
+        accept::run(door, connections, self.drain_timeout).await
     }
 }
 
@@ -101,6 +151,11 @@ pub struct Handle {
     drain: Drain,
     requests: Requests,
     stats: Stats,
+    /// Not its owner: the port is closed once nobody accepts any more.
+    listener: Weak<TcpListener>,
+    address: SocketAddr,
+    handed_over: Arc<AtomicBool>,
+    tls: Option<Acceptor>,
 }
 
 impl Handle {
@@ -122,6 +177,31 @@ impl Handle {
     /// How many requests have not been answered to the end.
     pub fn in_flight(&self) -> usize {
         self.requests.count()
+    }
+
+    /// The address it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The listening socket once more, for another process to accept on; an error once this one has stopped accepting.
+    pub fn listener(&self) -> io::Result<OwnedFd> {
+        let listener = self.listener.upgrade();
+        let listener = listener.ok_or(io::ErrorKind::NotConnected)?;
+        listener.as_fd().try_clone_to_owned()
+    }
+
+    /// Reads the certificate and its key again, where there is one. What cannot be used changes nothing.
+    pub fn reload_certificate(&self) -> Result<(), Error> {
+        self.tls.as_ref().map_or(Ok(()), Acceptor::reload)
+    }
+
+    /// Stops accepting, leaves those that wait to be accepted to another process, and lets what is in progress finish.
+    /// Called again, it changes nothing.
+    pub fn hand_over(&self) {
+        if !self.handed_over.swap(true, Ordering::Relaxed) && !self.drain.has_begun() {
+            self.drain.advance();
+        }
     }
 
     /// Stops accepting and lets what is in progress finish. The second call stops at once.
@@ -186,6 +266,7 @@ mod tests {
             tls: None,
             drain_timeout: Duration::ZERO,
             limits: Limits::default(),
+            proxies: Proxies::default(),
         };
         let server = Server::bind(options, app).await.unwrap();
         let (address, handle) = (server.local_addr(), server.handle());
@@ -298,6 +379,7 @@ mod tests {
             tls: None,
             drain_timeout: Duration::ZERO,
             limits: Limits::default(),
+            proxies: Proxies::default(),
         };
         let error = Server::bind(options, app).await.err().unwrap();
         let Error::Bind { source, .. } = &error else {

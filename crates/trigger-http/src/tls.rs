@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls_pki_types::pem::PemObject;
@@ -23,9 +24,35 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
+/// Shakes hands with the certificate that was read last. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Acceptor {
+    files: Tls,
+    current: Arc<ArcSwap<ServerConfig>>,
+}
+
+impl Acceptor {
+    /// Reads both files.
+    pub(crate) fn new(files: Tls) -> Result<Acceptor, Error> {
+        let current = Arc::new(ArcSwap::new(files.config()?));
+        Ok(Acceptor { files, current })
+    }
+
+    /// Reads both files again; handshakes that begin from now on use what they hold. What cannot be used changes nothing.
+    pub(crate) fn reload(&self) -> Result<(), Error> {
+        self.current.store(self.files.config()?);
+        Ok(())
+    }
+
+    /// For one handshake.
+    pub(crate) fn current(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.current.load_full())
+    }
+}
+
 impl Tls {
-    /// Reads both files. Early data stays off: a request in it could be replayed.
-    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, Error> {
+    /// Reads both files. Early data stays off: a request in it could be replayed. rustls does not know renegotiation.
+    fn config(&self) -> Result<Arc<ServerConfig>, Error> {
         let chain = read_chain(&self.certificate)?;
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(pem(&self.key))?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -38,7 +65,7 @@ impl Tls {
                 source,
             })?;
         config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        Ok(Arc::new(config))
     }
 }
 

@@ -1,11 +1,13 @@
 //! The bytes of a connection: [`Socket`] is the wire, [`Transport`] what hyper reads and writes.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -16,6 +18,23 @@ pub(crate) struct Socket(Arc<TcpStream>);
 impl Socket {
     pub(crate) fn new(stream: TcpStream) -> Socket {
         Socket(Arc::new(stream))
+    }
+
+    /// Whether bytes have come that nobody has read, or its end.
+    pub(crate) fn has_unread(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        recv(&*self.0, &mut [0], flags).is_ok()
+    }
+
+    /// Sends as much as there is room for, without waiting: on a new connection that is all of a short answer. Then says
+    /// that no more will come.
+    pub(crate) fn send_last(&self, bytes: &[u8]) {
+        let _ = send(&*self.0, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        self.finish();
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
     }
 
     /// Returns when the peer has reset the connection, also while nobody reads or writes it.

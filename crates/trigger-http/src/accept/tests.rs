@@ -15,17 +15,19 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
 use crate::Tls;
 use crate::drain::{Drain, Requests};
 use crate::error::refuse_target;
 use crate::limits::Limits;
+use crate::proxies::{Announced, Proxies};
 use crate::received::Received;
 use crate::refusal::Refusal;
-use crate::stats::Stats;
+use crate::stats::{Closed, State, Stats};
+use crate::tls::Acceptor;
 
 pub(crate) type TestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -49,8 +51,9 @@ pub(crate) struct Running {
 pub(crate) struct Setup {
     pub(crate) idle_window: Duration,
     pub(crate) drain_timeout: Duration,
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Acceptor>,
     pub(crate) limits: Limits,
+    pub(crate) proxies: Proxies,
 }
 
 impl Default for Setup {
@@ -60,6 +63,7 @@ impl Default for Setup {
             drain_timeout: NEVER,
             tls: None,
             limits: Limits::default(),
+            proxies: Proxies::default(),
         }
     }
 }
@@ -73,6 +77,14 @@ impl Setup {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
             .unwrap();
+        self.serve_on(listener, false, answer).await
+    }
+
+    async fn serve_on<F, A>(self, listener: TcpListener, handed_over: bool, answer: F) -> Running
+    where
+        F: Fn(Request<Received>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Response<TestBody>> + Send + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let (drain, requests, stats) = (Drain::new(), Requests::default(), Stats::default());
         let connections = Connections {
@@ -93,8 +105,13 @@ impl Setup {
                 ..self.limits
             },
             stats: stats.clone(),
+            proxies: Arc::new(self.proxies),
         };
-        let serving = tokio::spawn(run(listener, connections, self.drain_timeout));
+        let door = Door {
+            listener: Arc::new(listener),
+            handed_over: Arc::new(handed_over.into()),
+        };
+        let serving = tokio::spawn(run(door, connections, self.drain_timeout));
         Running {
             address,
             drain,
@@ -231,7 +248,7 @@ async fn collected(response: Response<Incoming>) -> (StatusCode, Version, Bytes)
 }
 
 /// A server's certificate in files, and a client that trusts it.
-fn tls() -> (TlsAcceptor, CertificateDer<'static>) {
+fn tls() -> (Acceptor, CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let files = Tls {
@@ -240,7 +257,7 @@ fn tls() -> (TlsAcceptor, CertificateDer<'static>) {
     };
     std::fs::write(&files.certificate, made.cert.pem()).unwrap();
     std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
-    (files.acceptor().unwrap(), made.cert.into())
+    (Acceptor::new(files).unwrap(), made.cert.into())
 }
 
 async fn connect_tls(
@@ -654,4 +671,146 @@ async fn a_second_drain_cuts_at_once() {
     assert_eq!(told.recv().await, Some("dropped"));
     assert_eq!(told.recv().await, Some("dropped"));
     assert_eq!(rest(&mut client).await, "");
+}
+
+/// How long it takes until the server closes a connection on which only this was sent.
+async fn closed_after(address: SocketAddr, sent: &[u8]) -> Duration {
+    let mut client = connect(address).await;
+    let started = tokio::time::Instant::now();
+    client.write_all(sent).await.unwrap();
+    let mut rest = Vec::new();
+    // What it has not read makes its close a reset.
+    let _ = client.read_to_end(&mut rest).await;
+    assert_eq!(rest, b"");
+    started.elapsed()
+}
+
+const TEN_SECONDS: Duration = Duration::from_secs(10);
+
+#[tokio::test(start_paused = true)]
+async fn d16_d17_who_sends_nothing_or_half_a_preface_is_closed_after_ten_seconds() {
+    let running = Setup::default().serve(hello).await;
+    for sent in [&b""[..], b"P", b"PRI * HT"] {
+        let after = closed_after(running.address, sent).await;
+        assert!(
+            (TEN_SECONDS..TEN_SECONDS * 2).contains(&after),
+            "{sent:?}: {after:?}"
+        );
+    }
+    assert_eq!(running.stats.closed(Closed::NothingSent), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d24_a_handshake_that_is_not_done_is_closed_after_ten_seconds() {
+    let (acceptor, _) = tls();
+    assert_eq!(
+        acceptor.current().config().max_early_data_size,
+        0,
+        "0-RTT is off"
+    );
+    let running = Setup {
+        tls: Some(acceptor),
+        limits: Limits::default(),
+        ..Setup::default()
+    }
+    .serve(hello)
+    .await;
+    for sent in [&b""[..], b"\x16", b"\x16\x03\x01\x00"] {
+        let after = closed_after(running.address, sent).await;
+        assert!(
+            (TEN_SECONDS..TEN_SECONDS * 2).contains(&after),
+            "{sent:?}: {after:?}"
+        );
+    }
+    assert_eq!(running.stats.closed(Closed::SlowHandshake), 3);
+    assert_eq!(running.stats.connections(State::New), 0);
+}
+
+#[tokio::test]
+async fn drain_does_not_wait_for_a_handshake_that_nobody_goes_on_with() {
+    let (acceptor, _) = tls();
+    let running = Setup {
+        tls: Some(acceptor),
+        idle_window: Duration::ZERO,
+        ..Setup::default()
+    }
+    .serve(hello)
+    .await;
+    let mut half = connect(running.address).await;
+    send(&mut half, "\x16").await;
+    running.drain.advance();
+    assert_eq!(running.serving.await.unwrap(), Drained { cut: 0 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn d34_half_a_header_of_the_proxy_protocol_is_closed_after_ten_seconds() {
+    let running = Setup {
+        proxies: Proxies {
+            trusted: vec!["127.0.0.1".parse::<std::net::IpAddr>().unwrap().into()],
+            announced: Announced::ByHeader,
+        },
+        ..Setup::default()
+    }
+    .serve(hello)
+    .await;
+    for sent in [
+        &b""[..],
+        b"PROXY TCP4 192.0.2.1",
+        b"\r\n\r\n\0\r\nQUIT\n\x21",
+    ] {
+        let after = closed_after(running.address, sent).await;
+        assert!(
+            (TEN_SECONDS..TEN_SECONDS * 2).contains(&after),
+            "{sent:?}: {after:?}"
+        );
+    }
+    assert_eq!(running.stats.closed(Closed::NothingSent), 3);
+    assert!(closed_after(running.address, GET.as_bytes()).await < TEN_SECONDS);
+    assert_eq!(running.stats.closed(Closed::Refused), 1);
+}
+
+#[tokio::test]
+async fn d22_who_makes_room_and_who_finds_none_is_counted() {
+    let running = Setup {
+        limits: Limits {
+            connections: 1,
+            ..Limits::default()
+        },
+        ..Setup::default()
+    }
+    .serve(hello)
+    .await;
+    let mut silent = connect(running.address).await;
+    let mut client = connect(running.address).await;
+    send(&mut client, GET).await;
+    assert_eq!(response(&mut client).await, HELLO);
+    assert_eq!(rest(&mut silent).await, "");
+    let mut late = connect(running.address).await;
+    assert_eq!(
+        rest(&mut late).await,
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
+         content-length: 19\r\n\r\nService Unavailable"
+    );
+    send(&mut client, GET).await;
+    assert_eq!(response(&mut client).await, HELLO);
+    assert_eq!(running.stats.closed(Closed::MadeRoom), 1);
+    assert_eq!(running.stats.closed(Closed::NoRoom), 1);
+}
+
+#[tokio::test]
+async fn a_hand_over_leaves_who_waits_to_the_other() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let ours = TcpListener::from_std(listener.try_clone().unwrap()).unwrap();
+    let running = Setup::default().serve_on(ours, true, hello).await;
+    // Draining has begun before it runs for the first time: it accepts nobody.
+    running.drain.advance();
+    assert_eq!(running.serving.await.unwrap(), Drained { cut: 0 });
+    let mut client = connect(address).await;
+    let other = TcpListener::from_std(listener).unwrap();
+    let running = Setup::default().serve_on(other, false, hello).await;
+    send(&mut client, GET).await;
+    assert_eq!(response(&mut client).await, HELLO);
+    drop(running);
 }
