@@ -49,6 +49,7 @@ mod streams;
 mod tally;
 mod target;
 mod tls;
+mod trailers;
 mod transport;
 
 pub use error::refuse;

@@ -52,6 +52,16 @@ pub struct Limits {
     pub connection_window: u32,
     /// HTTP/2: between two pings of a connection, and how long its answer may take.
     pub ping: Duration,
+    /// HTTP/2: what a head may be when it is unpacked, each field with 32 bytes on top, as the protocol counts it.
+    pub header_list: usize,
+    /// HTTP/2: bytes of one stream's response that may wait for its client.
+    pub send_buffer: usize,
+    /// HTTP/2: what a connection may spend on frames that ask for nothing; a PING costs 2, a request that is reset 6.
+    pub frame_tokens: u32,
+    /// HTTP/2: how many of [`Limits::frame_tokens`] come back in a second.
+    pub frame_tokens_a_second: u32,
+    /// HTTP/2: streams that may be reset for an error or refused in the life of one connection.
+    pub failed_streams: usize,
 }
 
 impl Default for Limits {
@@ -86,6 +96,14 @@ impl Default for Limits {
             stream_window: 64 * 1024,
             connection_window: 1024 * 1024,
             ping: Duration::from_secs(20),
+            // What h2 and most others take; a hundred streams may each have one.
+            header_list: 16 * 1024,
+            send_buffer: 64 * 1024,
+            // A page that is left with a hundred requests open costs 600; a flood of any kind is over in a millisecond.
+            frame_tokens: 1000,
+            frame_tokens_a_second: 100,
+            // h2's own number: three connections' worth of streams that came before the client knew the limit.
+            failed_streams: 1024,
         }
     }
 }

@@ -1,16 +1,21 @@
 //! A request as it came over a connection of either version.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Method, Request};
-use http_body::{Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::connection::BoxError;
 use crate::http1;
+use crate::http2::flow::Flow;
+use crate::limits::Limits;
+use crate::pace::Pace;
 use crate::refusal::Refusal;
+use crate::trailers;
 
 /// What a connection asks the app: a request, or to refuse what it could not read.
 pub(crate) type Asked = Result<Request<Received>, Unreadable>;
@@ -63,7 +68,7 @@ pub(crate) struct Received(Source);
 enum Source {
     Empty,
     Http1(http1::Body),
-    Hyper(Incoming),
+    Http2(Stream),
 }
 
 impl Received {
@@ -75,12 +80,75 @@ impl Received {
         Received(Source::Http1(body))
     }
 
-    pub(crate) fn hyper(body: Incoming) -> Received {
-        Received(Source::Hyper(body))
+    /// A body of HTTP/2, which tells `flow` when it is too slow.
+    pub(crate) fn http2(body: Incoming, limits: Arc<Limits>, flow: Arc<Flow>) -> Received {
+        Received(Source::Http2(Stream {
+            body,
+            pace: Pace::new(&limits),
+            limits,
+            flow,
+        }))
     }
 }
 
-impl http_body::Body for Received {
+/// The body of one stream of HTTP/2.
+#[derive(Debug)]
+struct Stream {
+    body: Incoming,
+    pace: Pace,
+    limits: Arc<Limits>,
+    flow: Arc<Flow>,
+}
+
+/// Why a body of HTTP/2 is not whole, where its stream is.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    /// It came too slowly.
+    #[error("the client sends its request's body too slowly")]
+    Slow,
+    /// Its trailers are too many, or too long.
+    #[error("the request has too many trailers")]
+    Trailers,
+}
+
+impl Stream {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.flow.was_too_slow() {
+            return Poll::Ready(Some(Err(Broken::Slow.into())));
+        }
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            if self.pace.poll_wait(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.flow.is_too_slow();
+            return Poll::Ready(Some(Err(Broken::Slow.into())));
+        };
+        if let Some(Ok(frame)) = &frame {
+            self.pace.came(frame.data_ref().map_or(0, Bytes::len));
+            let trailers = frame.trailers_ref();
+            if trailers.is_some_and(|trailers| !trailers::fit(trailers, &self.limits)) {
+                return Poll::Ready(Some(Err(Broken::Trailers.into())));
+            }
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
+    }
+}
+
+/// Drops the trailers that no guest may see.
+fn checked(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            trailers::keep_allowed(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
+impl Body for Received {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -88,18 +156,19 @@ impl http_body::Body for Received {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.0 {
+        let frame = match &mut self.0 {
             Source::Empty => Poll::Ready(None),
             Source::Http1(body) => body.poll_frame(cx),
-            Source::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
-        }
+            Source::Http2(stream) => stream.poll_frame(cx),
+        };
+        frame.map(|frame| frame.map(|frame| frame.map(checked)))
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Source::Empty => true,
             Source::Http1(body) => body.left() == Some(0),
-            Source::Hyper(body) => body.is_end_stream(),
+            Source::Http2(stream) => stream.body.is_end_stream(),
         }
     }
 
@@ -107,7 +176,7 @@ impl http_body::Body for Received {
         match &self.0 {
             Source::Empty => SizeHint::with_exact(0),
             Source::Http1(body) => body.left().map_or_else(SizeHint::new, SizeHint::with_exact),
-            Source::Hyper(body) => body.size_hint(),
+            Source::Http2(stream) => stream.body.size_hint(),
         }
     }
 }
