@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long it waits for a server that may have to compile tens of megabytes first.
 const START: Duration = Duration::from_secs(300);
 
+/// What Linux calls a tick, in one second, on every machine of today.
+const TICKS: f64 = 100.0;
+
 /// `runner up`, ready, with everything it logs.
 pub struct Server {
     child: Child,
@@ -170,6 +173,16 @@ impl Server {
         let peak = peak.and_then(|rest| rest.trim().strip_suffix(" kB"));
         let peak: u64 = peak.expect("Linux").trim().parse().expect("a number");
         peak * 1024
+    }
+
+    /// The time that it has spent on a processor since it started.
+    pub fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
+        // What comes before is its name, which may hold anything.
+        let (_, fields) = stat.rsplit_once(") ").expect("Linux");
+        let ticks = fields.split(' ').skip(11).take(2);
+        let ticks = ticks.map(|ticks| ticks.parse::<u64>().expect("a number"));
+        Duration::from_secs_f64(ticks.sum::<u64>() as f64 / TICKS)
     }
 
     /// `GET path` on a new connection.

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use hyper::client::conn::http2;
+use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use runner_tests::{App, Server};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+mod http2;
 
 /// The catalogue's route table: `/a/...`, `/a/b`, `/secret` (private), `/:id/x`, `/...`, each with a component of its
 /// own. `tenant` has a `/secret` that is public, for another host.
@@ -619,9 +621,7 @@ async fn d45_a_stream_of_http2_that_is_reset_stops_its_guest_and_no_other() {
     let app = silent.app();
     let server = Server::start(&app, &[]).await;
     let io = TokioIo::new(dial(server.address()).await);
-    let (mut sender, driver) = http2::handshake(TokioExecutor::new(), io)
-        .await
-        .expect("HTTP/2");
+    let (mut sender, driver) = handshake(TokioExecutor::new(), io).await.expect("HTTP/2");
     tokio::spawn(driver);
     let get = |path: &str| {
         let request = Request::get(format!("http://a{path}")).body(Full::<Bytes>::default());
