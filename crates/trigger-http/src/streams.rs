@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::rt::Executor;
 use tokio::task::JoinSet;
 
-use crate::http2::flow::{Flow, Patient};
+use crate::http2::flow::{Flow, patiently};
 
 /// Owns the tasks; dropping it aborts those that have not finished.
 #[derive(Debug)]
@@ -75,6 +75,6 @@ where
         };
         let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(Patient::new(Box::pin(stream), flow, self.stall));
+        tasks.spawn(patiently(stream, flow, self.stall));
     }
 }

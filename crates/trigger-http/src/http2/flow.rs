@@ -1,6 +1,7 @@
 //! What the two halves of one stream tell each other, and its task.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -53,51 +54,38 @@ impl Flow {
     }
 }
 
-/// The task of a stream. It ends, which resets the stream and drops its guest, when the client has left no room in its
-/// window for as long as a stall may last.
-pub(crate) struct Patient<F> {
-    task: F,
-    flow: Arc<Flow>,
-    stall: Duration,
-    waiting: Option<(u64, Pin<Box<Sleep>>)>,
+/// Runs the task of a stream. Ends early, which resets the stream and drops its guest, when the client has left no room
+/// in its window for as long as a stall may last.
+pub(crate) async fn patiently(task: impl Future<Output = ()>, flow: Arc<Flow>, stall: Duration) {
+    let mut task = pin!(task);
+    let mut stalled = Stalled::default();
+    poll_fn(|cx| {
+        if task.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let ended = stalled.poll(cx, flow.waiting(), stall);
+        if ended.is_ready() {
+            tracing::debug!("a client takes nothing of a response: its stream is reset");
+        }
+        ended
+    })
+    .await;
 }
 
-impl<F> Patient<F> {
-    pub(crate) fn new(task: F, flow: Arc<Flow>, stall: Duration) -> Patient<F> {
-        Patient {
-            task,
-            flow,
-            stall,
-            waiting: None,
-        }
-    }
+/// Since when a client is waited for, with the same part of a response.
+#[derive(Default)]
+struct Stalled(Option<(u64, Pin<Box<Sleep>>)>);
 
-    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(part) = self.flow.waiting() else {
-            self.waiting = None;
-            return Poll::Pending;
-        };
-        if !matches!(&self.waiting, Some((before, _)) if *before == part) {
-            self.waiting = Some((part, Box::pin(sleep(self.stall))));
+impl Stalled {
+    /// Ready when `part` has waited for too long.
+    fn poll(&mut self, cx: &mut Context<'_>, part: Option<u64>, stall: Duration) -> Poll<()> {
+        let before = self.0.as_ref().map(|(before, _)| *before);
+        if before != part {
+            self.0 = part.map(|part| (part, Box::pin(sleep(stall))));
         }
-        match &mut self.waiting {
+        match &mut self.0 {
             Some((_, sleep)) => sleep.as_mut().poll(cx),
             None => Poll::Pending,
         }
-    }
-}
-
-impl<F: Future<Output = ()> + Unpin> Future for Patient<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if Pin::new(&mut self.task).poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        if self.poll_stall(cx).is_ready() {
-            tracing::debug!("a client takes nothing of a response: its stream is reset");
-            return Poll::Ready(());
-        }
-        Poll::Pending
     }
 }

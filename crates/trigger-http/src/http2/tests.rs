@@ -375,6 +375,16 @@ async fn d20_a_client_that_reads_nothing_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn d49_a_client_that_does_not_read_its_answers_is_cut() {
+    let mut scene = Scene::greeted(1024, &[], stuck).await;
+    // Fewer than the budget allows. What is owed for them fills the pipe, and then nothing more is read.
+    scene.send(&frame(PING, 0, 0, &[0; 8]).repeat(400)).await;
+    scene.serving.await.unwrap();
+    assert_eq!(closed(&scene.stats), ["write_stall"]);
+    assert_eq!(scene.began.elapsed().as_secs(), 31);
+}
+
+#[tokio::test(start_paused = true)]
 async fn d53_a_stream_without_a_window_is_reset_and_no_other() {
     // SETTINGS_INITIAL_WINDOW_SIZE 0
     let mut scene = Scene::greeted(ROOMY, &[0, 4, 0, 0, 0, 0], large).await;
