@@ -224,7 +224,10 @@ where
         match first.await {
             Ok(Ok(_)) if !place.stay() => seat.ends(Closed::MadeRoom),
             Ok(Ok((read, Protocol::Http1))) => self.http1(read, stream, socket, peer, seat).await,
-            Ok(Ok((read, Protocol::Http2))) => self.http2(read.freeze(), stream, peer, seat).await,
+            Ok(Ok((read, Protocol::Http2))) => {
+                let finish = || socket.finish();
+                self.http2(read.freeze(), stream, finish, peer, seat).await;
+            }
             Ok(Err(reason)) => seat.ends(reason),
             Err(_) => seat.ends(Closed::NothingSent),
         }

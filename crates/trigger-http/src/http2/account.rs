@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::drain::{InProgress, Progress};
+use crate::drain::{InProgress, Requests};
 use crate::stats::{Seat, State};
 
 /// Counts the requests of one connection.
@@ -13,7 +13,7 @@ pub(crate) struct Account(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    progress: Arc<Progress>,
+    requests: Requests,
     seat: Arc<Seat>,
     owed: Mutex<Owed>,
 }
@@ -25,11 +25,11 @@ struct Owed {
 }
 
 impl Account {
-    pub(crate) fn new(progress: Arc<Progress>, seat: Arc<Seat>) -> Account {
+    pub(crate) fn new(requests: Requests, seat: Arc<Seat>) -> Account {
         let since = Instant::now();
         seat.enter(State::Idle);
         Account(Arc::new(Shared {
-            progress,
+            requests,
             seat,
             owed: Mutex::new(Owed { count: 0, since }),
         }))
@@ -42,7 +42,7 @@ impl Account {
         self.0.seat.enter(State::Active);
         Begun {
             account: self.clone(),
-            _in_progress: self.0.progress.begin(),
+            _in_progress: self.0.requests.begin(),
         }
     }
 

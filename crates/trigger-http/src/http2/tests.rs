@@ -17,7 +17,6 @@ use super::frames::{
 use super::*;
 use crate::drain::Requests;
 use crate::error::refuse_target;
-use crate::received::Broken;
 use crate::stats::Stats;
 
 const PRIORITY: u8 = 0x2;
@@ -67,7 +66,7 @@ impl Scene {
             scheme: "http",
         };
         let preface = Bytes::from_static(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        let serving = tokio::spawn(connections.http2(preface, server, peer, stats.open()));
+        let serving = tokio::spawn(connections.http2(preface, server, || (), peer, stats.open()));
         Scene {
             client,
             stats,
@@ -255,7 +254,7 @@ fn echo(request: Request<Received>) -> Answer {
     Box::pin(async move {
         match request.into_body().collect().await {
             Ok(whole) => Response::new(body(whole.to_bytes())),
-            Err(Broken::Slow | Broken::Trailers | Broken::Stream(_)) => {
+            Err(_) => {
                 let mut response = Response::new(body(""));
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 response

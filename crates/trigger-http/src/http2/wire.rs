@@ -132,15 +132,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         .await;
     }
 
+    /// Ends what is written: TLS says so in a record of its own.
+    pub(crate) async fn close(&mut self, patience: Duration) {
+        let _ = timeout(patience, self.shutdown()).await;
+    }
+
     /// Throws away what the client still sends, so that its system does not throw away what was sent last.
     pub(crate) async fn linger(self, patience: Duration, bytes: u32) {
-        let _ = timeout(patience, async {
-            let mut wire = self;
-            wire.shutdown().await?;
-            let mut discarded = Discard(wire).take(bytes.into());
-            tokio::io::copy(&mut discarded, &mut tokio::io::sink()).await
-        })
-        .await;
+        let mut discarded = Discard(self).take(bytes.into());
+        let mut nowhere = tokio::io::sink();
+        let _ = timeout(patience, tokio::io::copy(&mut discarded, &mut nowhere)).await;
     }
 }
 
