@@ -112,10 +112,7 @@ enum Broken {
 }
 
 impl Stream {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if self.flow.was_too_slow() {
             return Poll::Ready(Some(Err(Broken::Slow.into())));
         }
