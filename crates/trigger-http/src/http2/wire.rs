@@ -79,7 +79,7 @@ struct Shared<S> {
 pub(crate) struct Report {
     /// The client has spent its budget: nothing more is read.
     pub(crate) exhausted: bool,
-    /// Since when a frame or a header block has been incomplete.
+    /// Since when a frame or a header block has been incomplete, though it could have been read.
     pub(crate) unfinished: Option<Instant>,
     /// Since when the client has taken none of the bytes that are ready for it.
     pub(crate) blocked: Option<Instant>,
@@ -105,7 +105,10 @@ impl<S> Wire<S> {
         let wire = self.lock();
         Report {
             exhausted: wire.exhausted,
-            unfinished: wire.unfinished.map(|(_, since)| since),
+            unfinished: wire
+                .unfinished
+                .filter(|_| wire.blocked.is_none())
+                .map(|(_, since)| since),
             blocked: wire.blocked,
         }
     }
@@ -202,12 +205,13 @@ impl<S> Shared<S> {
         });
     }
 
-    /// Keeps account of whether the client takes anything.
+    /// Keeps account of whether the client takes anything. While it does not, h2 reads nothing: then it is not the client
+    /// that leaves a frame incomplete.
     fn moved<T>(&mut self, outcome: &Poll<io::Result<T>>) {
-        match outcome {
-            Poll::Ready(_) => self.blocked = None,
-            Poll::Pending if self.blocked.is_none() => self.blocked = Some(Instant::now()),
-            Poll::Pending => {}
+        if outcome.is_pending() {
+            self.blocked = self.blocked.or_else(|| Some(Instant::now()));
+        } else if self.blocked.take().is_some() {
+            self.unfinished = self.unfinished.map(|(number, _)| (number, Instant::now()));
         }
     }
 }
