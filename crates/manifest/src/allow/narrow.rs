@@ -177,28 +177,30 @@ fn has_dot_segment(path: &str) -> bool {
     })
 }
 
-/// All escapes decoded, and those that come out of that; none when that does not end.
+/// All escapes decoded, and those that come out of that; none when that does not end, or is not text on the way.
 fn decoded(path: &str) -> Option<String> {
-    let mut text = path.as_bytes().to_vec();
+    let mut text = path.to_owned();
     for _ in 0..MAX_DECODED {
-        if !text.contains(&b'%') {
-            // Bytes that are no text are read in as many ways as there are readers.
-            return String::from_utf8(text).ok();
+        let next = decode(&text)?;
+        if next == text {
+            return Some(text);
         }
-        text = decode(&text);
+        text = next;
     }
     None
 }
 
-/// One round; a `%` that begins no escape stays.
-fn decode(text: &[u8]) -> Vec<u8> {
+/// One round; none where bytes come out that are no text, which are read in as many ways as there are readers.
+///
+/// A `%` that begins no escape stays: in the next round it may begin one.
+fn decode(text: &str) -> Option<String> {
     let digit = |byte: &u8| {
         char::from(*byte)
             .to_digit(16)
             .and_then(|digit| u8::try_from(digit).ok())
     };
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
+    let mut rest = text.as_bytes();
     while let [byte, after @ ..] = rest {
         rest = after;
         let escape = match (byte, after) {
@@ -210,12 +212,10 @@ fn decode(text: &[u8]) -> Vec<u8> {
                 out.push(high << 4 | low);
                 rest = &after[2..];
             }
-            // A bare `%` would keep the next round busy without end.
-            None if *byte == b'%' => out.push(b'?'),
             None => out.push(*byte),
         }
     }
-    out
+    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]
@@ -261,6 +261,11 @@ mod tests {
             ("/v1/", "/v1/%252e%252e/admin", Ambiguous),
             ("/v1/", "/v1/%25252e%25252e/admin", Ambiguous),
             ("/v1/", "/v1/%2525252525252e/admin", Ambiguous),
+            // Nobody's dot segment, for the `%` stays; and a `%` that stays may begin one.
+            ("/v1/", "/v1/%252e%252Gx", Fits),
+            ("/v1/", "/v1/%25%2532e%25%2532e/admin", Ambiguous),
+            ("/v1/", "/v1/%25%2533e/admin", Fits),
+            ("/v1/", "/v1/%c3%25a9", Ambiguous),
             ("/v1/", "/v1/..;/admin", Ambiguous),
             ("/v1/", "/v1/..;x=1/admin", Ambiguous),
             ("/v1/", "/v1/..%3b/admin", Ambiguous),
