@@ -105,7 +105,8 @@ impl Findings {
     }
 }
 
-fn in_order(mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+/// As they stand in the file; what has no place comes last.
+pub(crate) fn in_order(mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
     found.sort_by_key(|diagnostic| {
         diagnostic
             .place

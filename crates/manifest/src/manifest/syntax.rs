@@ -6,6 +6,7 @@ use toml::de::{DeTable, Error as Mistake};
 
 use crate::place::File;
 use crate::quote::shorten;
+use crate::raw::in_order;
 use crate::{Code, Diagnostic, Error, Place};
 
 /// Up to here every mistake in the TOML is looked for, beyond it the first: each may be a copy of the line.
@@ -37,7 +38,10 @@ pub(super) fn not_toml(file: &Arc<File>, first: Mistake) -> Error {
             break;
         }
     }
-    Error { diagnostics }
+    // The reader tells what is there twice after all else.
+    Error {
+        diagnostics: in_order(diagnostics),
+    }
 }
 
 fn unreadable(place: Place, why: &str) -> Diagnostic {

@@ -659,6 +659,12 @@ help: correct this first: the rest of the manifest was not looked at
     let duplicate =
         "4:1: `[component.a]` is there twice: the second; remove one, or give it another name";
     assert_eq!(twice, [duplicate]);
+    // What is there twice is found last, and told where it stands.
+    let places: Vec<_> = brief("[a]\n[a]\n[[b]\n")
+        .iter()
+        .map(|line| line.split(": ").next().unwrap_or_default().to_owned())
+        .collect();
+    assert!(places.is_sorted() && places.len() == 2, "{places:?}");
 }
 
 #[test]
