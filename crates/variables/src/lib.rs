@@ -103,15 +103,15 @@ pub fn add_to_linker<T: Send + 'static>(
     config::add_to_linker::<T, Variables>(linker, view)
 }
 
-/// Whether `name` could be a variable at all: lower case words, joined by single underscores.
+/// Whether `name` could be a variable at all: lower case, a letter first, single underscores between words. As in a manifest.
 fn is_name(name: &str) -> bool {
     let word = |word: &str| {
-        word.starts_with(|c: char| c.is_ascii_lowercase())
+        !word.is_empty()
             && word
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     };
-    !name.is_empty() && name.split('_').all(word)
+    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.split('_').all(word)
 }
 
 impl spin_2::Host for View<'_> {
@@ -173,10 +173,12 @@ mod tests {
     fn a_name_is_lower_case_words() {
         names("a", true);
         names("api_key2", true);
+        names("key_2", true);
         names("", false);
         names("A", false);
         names("a__b", false);
         names("_a", false);
+        names("a_", false);
         names("a-b", false);
         names("2a", false);
     }
