@@ -3,29 +3,36 @@
 use std::fs;
 use std::path::Path;
 
-/// Calls `check` with every file of a corpus, and with parts of pairs of them put together.
-fn all(corpus: &str, check: fn(&[u8])) {
+/// Calls `check` with every file of a corpus, and with the first lines of each before the last of each other one.
+fn all(corpus: &str, first: usize, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")
         .join(corpus);
-    let entries = fs::read_dir(&folder).expect("a corpus");
-    let mut inputs: Vec<_> = entries
-        .map(|entry| fs::read(entry.expect("an entry").path()).expect("a file"))
-        .collect();
-    inputs.sort();
+    let inputs = files(&folder);
     assert!(inputs.len() >= 20, "{}", inputs.len());
     for input in &inputs {
         check(input);
     }
     for one in &inputs {
         for other in &inputs {
-            check(&crossed(one, other));
+            check(&crossed(one, other, first));
         }
     }
 }
 
+fn files(folder: &Path) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_file())
+        .map(|path| fs::read(path).expect("a file"))
+        .collect();
+    files.sort();
+    files
+}
+
 /// The first lines of one, and the last of the other.
-fn crossed(one: &[u8], other: &[u8]) -> Vec<u8> {
+fn crossed(one: &[u8], other: &[u8], first: usize) -> Vec<u8> {
     let lines = |bytes: &[u8]| {
         bytes
             .split(|byte| *byte == b'\n')
@@ -35,8 +42,8 @@ fn crossed(one: &[u8], other: &[u8]) -> Vec<u8> {
     let (one, other) = (lines(one), lines(other));
     let mixed: Vec<_> = one
         .iter()
-        .take(4)
-        .chain(other.iter().skip(4))
+        .take(first)
+        .chain(other.iter().skip(first))
         .cloned()
         .collect();
     mixed.join(&b'\n')
@@ -44,7 +51,26 @@ fn crossed(one: &[u8], other: &[u8]) -> Vec<u8> {
 
 #[test]
 fn what_is_allowed_is_exactly_what_would_be_dialled() {
-    all("destination", runner_fuzz::destination::check);
+    all("destination", 4, runner_fuzz::destination::check);
+}
+
+#[test]
+fn a_path_has_one_form_which_is_routed_and_shown() {
+    all("routing", 2, runner_fuzz::routing::check);
+}
+
+#[test]
+fn any_file_is_a_manifest_or_an_error_in_its_place() {
+    all("manifest", 2, runner_fuzz::manifest::check);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../diagnostics");
+    for input in files(&folder) {
+        runner_fuzz::manifest::check(&input);
+    }
+}
+
+#[test]
+fn a_template_is_filled_once_and_no_error_shows_with_what() {
+    all("template", 3, runner_fuzz::template::check);
 }
 
 #[test]
