@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use rustix::io::Errno;
+
 use self::dir::{Draft, PrivateDir};
 pub(crate) use self::entry::Fault;
 use self::key::Key;
@@ -57,6 +59,9 @@ impl CacheError {
     /// What to do about it.
     pub fn help(&self) -> String {
         let others = "name another with `--cache-dir`";
+        if self.has_no_descriptor() {
+            return "raise the limit on open files, `ulimit -n`".to_owned();
+        }
         match &self.what {
             Unusable::Open(_) => format!("run `chmod 700 {}`, or {others}", self.dir.display()),
             Unusable::OpenAbove { dir } => {
@@ -79,12 +84,24 @@ impl CacheError {
             | Unusable::Owner(_)
             | Unusable::Open(_)
             | Unusable::OpenAbove { .. } => true,
-            Unusable::Missing(error) => !matches!(
-                error.kind(),
-                Kind::ReadOnlyFilesystem | Kind::StorageFull | Kind::QuotaExceeded
-            ),
+            Unusable::Missing(error) => {
+                !self.has_no_descriptor()
+                    && !matches!(
+                        error.kind(),
+                        Kind::ReadOnlyFilesystem | Kind::StorageFull | Kind::QuotaExceeded
+                    )
+            }
             Unusable::OwnerAbove { .. } | Unusable::Key(_) => false,
         }
+    }
+
+    /// Whether nothing at all could be opened.
+    fn has_no_descriptor(&self) -> bool {
+        let (Unusable::Missing(error) | Unusable::Key(error)) = &self.what else {
+            return false;
+        };
+        let errno = Errno::from_io_error(error);
+        matches!(errno, Some(Errno::MFILE | Errno::NFILE))
     }
 }
 
@@ -587,6 +604,18 @@ mod tests {
         assert_eq!(story.cache.put("a", b"code").unwrap_err(), told);
         assert_eq!(story.cache.put("b", b"code"), Ok(()));
         assert!(story.cache.get("a").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_process_without_descriptors_is_not_the_names_fault() {
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            let error = CacheError {
+                dir: "/cache".into(),
+                what: Unusable::Missing(errno.into()),
+            };
+            assert!(!error.blames_the_name(), "{errno}");
+            assert_eq!(error.help(), "raise the limit on open files, `ulimit -n`");
+        }
     }
 
     #[test]

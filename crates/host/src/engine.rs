@@ -1,5 +1,6 @@
 //! The wasmtime engine: its settings, its clock, and the cache of what it compiled.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -51,7 +52,11 @@ impl Engine {
         let wasmtime =
             wasmtime::Engine::new(&config()).map_err(|e| Error::Engine(format!("{e:#}")))?;
         let (cache, untold) = open_cache(options.cache)?;
-        let ticker = Ticker::start(wasmtime.weak());
+        let ticker = Ticker::start(wasmtime.weak()).map_err(|error| {
+            Error::Engine(format!(
+                "the thread that stops guests in time cannot start: {error}"
+            ))
+        })?;
         Ok(Engine {
             inner: Arc::new(Inner {
                 wasmtime,
@@ -143,7 +148,7 @@ struct Ticker {
 }
 
 impl Ticker {
-    fn start(engine: wasmtime::EngineWeak) -> Ticker {
+    fn start(engine: wasmtime::EngineWeak) -> io::Result<Ticker> {
         let (stop, stopped) = mpsc::channel();
         let tick = move || {
             while stopped.recv_timeout(caps::TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -155,12 +160,11 @@ impl Ticker {
         };
         let thread = thread::Builder::new()
             .name("runner-ticker".into())
-            .spawn(tick)
-            .ok();
-        Ticker {
+            .spawn(tick)?;
+        Ok(Ticker {
             stop: Some(stop),
-            thread,
-        }
+            thread: Some(thread),
+        })
     }
 }
 

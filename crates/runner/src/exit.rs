@@ -1,12 +1,14 @@
 //! How a command ends: the exit code, and what to tell the user on the way out.
 
 use std::fmt::{self, Display, Formatter};
+use std::io;
 use std::process::ExitCode;
 
 use runner_manifest::{Diagnostic, Error};
 use serde_json::{Value, json};
 
 use crate::telemetry::{diagnostic, short_safe};
+use rustix::io::Errno;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +137,16 @@ impl Failure {
         })
     }
 
+    /// A failure of the machine to do something, with the limit to raise where one was reached.
+    pub(crate) fn of_machine(what: &str, error: &io::Error) -> Failure {
+        let mut failure = Failure::of(Exit::Environment, error);
+        failure.text = format!("error: {what}: {error}");
+        if let Some(help) = limit(error) {
+            failure.text += &format!("\nhelp: {help}");
+        }
+        failure
+    }
+
     /// A failure that diagnostics tell, which bring their own first word.
     pub(crate) fn diagnosed(exit: Exit, error: Error) -> Failure {
         Failure {
@@ -148,6 +160,17 @@ impl Failure {
 impl Display for Failure {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+/// Which limit of the process to raise, where an error says that one was reached.
+pub(crate) fn limit(error: &io::Error) -> Option<&'static str> {
+    match Errno::from_io_error(error)? {
+        Errno::MFILE => Some("raise the limit on open files, `ulimit -n`"),
+        Errno::NFILE => Some("raise the machine's limit on open files, `sysctl fs.file-max`"),
+        Errno::AGAIN => Some("raise the limit on processes and threads, `ulimit -u`"),
+        Errno::NOMEM => Some("raise the limit on memory, `ulimit -v` and `ulimit -d`"),
+        _ => None,
     }
 }
 
@@ -187,6 +210,29 @@ mod tests {
                 TABLE.lines().any(|l| l.starts_with(&line)),
                 "no line for {number}"
             );
+        }
+    }
+
+    #[test]
+    fn a_limit_that_was_reached_is_named() {
+        let said = |errno: Errno| Failure::of_machine("nothing starts", &errno.into()).to_string();
+        for (errno, expected) in [
+            (
+                Errno::MFILE,
+                "error: nothing starts: Too many open files (os error 24)\n\
+                 help: raise the limit on open files, `ulimit -n`",
+            ),
+            (
+                Errno::AGAIN,
+                "error: nothing starts: Resource temporarily unavailable (os error 11)\n\
+                 help: raise the limit on processes and threads, `ulimit -u`",
+            ),
+            (
+                Errno::IO,
+                "error: nothing starts: Input/output error (os error 5)",
+            ),
+        ] {
+            assert_eq!(said(errno), expected);
         }
     }
 

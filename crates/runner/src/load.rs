@@ -112,6 +112,11 @@ pub(crate) fn no_cache_warning(args: &CacheArgs, environment: &Environment) -> O
 pub(crate) fn engine(cache: CacheDir) -> Result<Engine, Failure> {
     Engine::new(EngineOptions { cache }).map_err(|error| match &error {
         Error::Cache(cache) => Failure::new(Exit::Environment, &error, cache.help()),
+        Error::Engine(why) if why.contains("mmap") => Failure::new(
+            Exit::Environment,
+            &error,
+            "the engine reserves addresses that it mostly never uses: raise the limits on them, `ulimit -v` and `ulimit -d`",
+        ),
         _ => Failure::of(Exit::Environment, &error),
     })
 }

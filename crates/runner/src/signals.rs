@@ -25,7 +25,8 @@ pub(crate) enum Signal {
 impl Signals {
     /// Begins to listen.
     pub(crate) fn listen() -> Result<Signals, Failure> {
-        Signals::try_listen().map_err(|error| Failure::of(Exit::Environment, &error))
+        Signals::try_listen()
+            .map_err(|error| Failure::of_machine("signals cannot be heard", &error))
     }
 
     fn try_listen() -> io::Result<Signals> {

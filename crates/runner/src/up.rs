@@ -1,9 +1,12 @@
 //! `runner up`: load, listen, serve, reload, drain.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use runner_host::App;
 use runner_trigger_http::{
@@ -19,7 +22,7 @@ use crate::banner;
 use crate::cli::{ClientArgs, Global, Up};
 use crate::control::{Control, Predecessor, Subject};
 use crate::environment::Environment;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, limit};
 use crate::load::{self, Loader, Reader};
 use crate::reload::Reloads;
 use crate::rights::Snapshot;
@@ -33,6 +36,11 @@ const FIRST: u64 = 1;
 
 /// Where to listen when nobody says so.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
+/// Beside the runtime's own: what compiles, what reads files, what keeps time.
+const SPARE_THREADS: usize = 4;
+
+/// The runtime's own six, and a few for what it is to do.
+const SPARE_DESCRIPTORS: usize = 12;
 
 /// Runs until the app has drained.
 pub(crate) fn run(args: &Up, global: &Global, environment: &Environment) -> Exit {
@@ -105,10 +113,31 @@ fn serve(
 
 /// The runtime that everything runs on.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
-    Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::of(Exit::Environment, &error))
+    let build = || Builder::new_multi_thread().enable_all().build();
+    has_descriptors()
+        .and_then(|()| has_threads())
+        .and_then(|()| build())
+        .map_err(|error| Failure::of_machine("the runtime cannot start", &error))
+}
+
+/// Opens as many descriptors as the runtime does, and more: where it cannot have one for signals it panics.
+fn has_descriptors() -> io::Result<()> {
+    let pairs = (0..SPARE_DESCRIPTORS / 2).map(|_| UnixStream::pair());
+    pairs.collect::<io::Result<Vec<_>>>().map(drop)
+}
+
+/// Starts as many threads as the runtime will, and some for its work beside: where it cannot have one it panics.
+fn has_threads() -> io::Result<()> {
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        // They are there at once: none ends before the last has begun.
+        let _shut = gate.lock();
+        for _ in 0..workers + SPARE_THREADS {
+            thread::Builder::new().spawn_scoped(scope, || drop(gate.lock()))?;
+        }
+        Ok(())
+    })
 }
 
 /// An app on its way to being served.
@@ -366,11 +395,24 @@ fn proxies(args: &ClientArgs) -> Proxies {
     }
 }
 
+/// How to listen elsewhere.
+fn another(why: io::ErrorKind) -> &'static str {
+    match why {
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have the address: choose another with `--listen`, such as `127.0.0.1:3000`"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 are for the privileged: choose another with `--listen`; port 0 takes a free one"
+        }
+        _ => "free it, or choose another with `--listen`; port 0 takes a free one",
+    }
+}
+
 fn not_listening(error: &Error) -> Failure {
     let mut failure = Failure::of(Exit::Environment, error);
-    if matches!(error, Error::Bind { .. }) {
-        failure.text +=
-            "\nhelp: free it, or choose another with `--listen`; port 0 takes a free one";
+    if let Error::Bind { source, .. } = error {
+        let help = limit(source).unwrap_or_else(|| another(source.kind()));
+        failure.text += &format!("\nhelp: {help}");
     }
     failure
 }

@@ -76,7 +76,7 @@ impl Notice {
     /// Lines that nobody will read.
     pub(crate) fn dropped(count: u64) -> Notice {
         Notice::warning(format!(
-            "{count} lines of this log were dropped: it is read more slowly than it is written"
+            "{count} lines of this log were dropped: its disk is full, or it is read more slowly than it is written"
         ))
         .with("dropped", count)
     }
