@@ -28,6 +28,10 @@ pub async fn run(dir: &Path, args: &[&str]) -> Finished {
 pub async fn run_with(dir: &Path, args: &[&str], environment: &[(&str, &str)]) -> Finished {
     let mut command = command(dir, args, Trace::next().as_ref());
     set(&mut command, environment);
+    finished(command).await
+}
+
+async fn finished(mut command: Command) -> Finished {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -38,6 +42,25 @@ pub async fn run_with(dir: &Path, args: &[&str], environment: &[(&str, &str)]) -
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// The same, by a shell that does this first, such as `ulimit -n 8`. Never traced.
+pub async fn run_after(first: &str, dir: &Path, args: &[&str]) -> Finished {
+    let runner = command(dir, args, None);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("{first}; exec \"$@\""), "sh"])
+        .arg(binary())
+        .args(args)
+        .current_dir(dir)
+        .env_clear()
+        .kill_on_drop(true);
+    for (name, value) in runner.as_std().get_envs() {
+        if let Some(value) = value {
+            shell.env(name, value);
+        }
+    }
+    finished(shell).await
 }
 
 /// `runner` with an environment of its own, and one compile cache for all stories.

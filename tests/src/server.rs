@@ -1,13 +1,13 @@
 //! A running `runner up`.
 
 use std::fs;
-use std::io::{BufRead, BufReader, PipeReader};
+use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
@@ -35,6 +35,17 @@ pub struct Server {
     traced: bool,
 }
 
+/// Who reads what a server logs, after it has said that it listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The story.
+    Story,
+    /// Nobody: the pipe is open, and what does not fit into it has to wait.
+    Nobody,
+    /// Nobody, and the pipe is closed.
+    Gone,
+}
+
 /// How a server ended.
 #[derive(Debug)]
 pub struct Stopped {
@@ -48,6 +59,8 @@ pub struct Stopped {
 struct Log {
     lines: Mutex<(Vec<Value>, bool)>,
     grown: Notify,
+    /// The end of a pipe that nobody reads from any more.
+    unread: Mutex<Option<BufReader<PipeReader>>>,
 }
 
 impl Server {
@@ -78,7 +91,7 @@ impl Server {
             command.env("RUNNER_LOG", "warn,runner::dial=debug");
         }
         process::set(&mut command, environment);
-        let (child, log) = spawn(command, trace);
+        let (child, log) = spawn(command, trace, Reader::Story);
         Server::started(child, log, traced).await
     }
 
@@ -109,8 +122,29 @@ impl Server {
     pub async fn try_start_after(app: &App, line: &str, args: &[&str]) -> Result<Server, Stopped> {
         let fixed = ["up", "--log-format", "json"];
         let args: Vec<&str> = fixed.iter().chain(args).copied().collect();
-        let (child, log) = spawn(process::command_after(app.path(), line, &args), None);
+        let (child, log) = spawn(
+            process::command_after(app.path(), line, &args),
+            None,
+            Reader::Story,
+        );
         Server::started(child, log, false).await
+    }
+
+    /// Starts `app` with a log that is not read any more once it listens. Never traced: what it dials is in the log.
+    pub async fn start_unread(app: &App, reader: Reader) -> Server {
+        let args = ["up", "--listen", "127.0.0.1:0", "--log-format", "json"];
+        let command = process::command(app.path(), &args, None);
+        let (child, log) = spawn(command, None, reader);
+        let started = log.wait(|line| line["event"] == "listening").await;
+        let line = started.unwrap_or_else(|| panic!("runner did not start: {:#?}", log.all()));
+        Server {
+            pid: Pid::from_raw(child.id().expect("not waited for") as i32).expect("not zero"),
+            child,
+            url: line["url"].as_str().expect("in the event").to_owned(),
+            log,
+            over: false,
+            traced: false,
+        }
     }
 
     /// Starts `app` with a log for people: each of its lines is a string. Never traced: such a log tells no pid.
@@ -118,7 +152,7 @@ impl Server {
         let fixed = ["up", "--listen", "127.0.0.1:0", "--log-format", "text"];
         let args: Vec<&str> = fixed.iter().chain(args).copied().collect();
         let command = process::command(app.path(), &args, None);
-        let (child, log) = spawn(command, None);
+        let (child, log) = spawn(command, None, Reader::Story);
         let served = |line: &Value| Some(line.as_str()?.split_once(" is served on ")?.1.to_owned());
         let started = log.wait(|line| served(line).is_some()).await;
         let url = started.as_ref().and_then(served);
@@ -159,6 +193,29 @@ impl Server {
         folder.expect("it runs, and is ours").count()
     }
 
+    /// How much memory it could write to, in bytes.
+    pub fn data(&self) -> u64 {
+        self.status("VmData:")
+    }
+
+    /// Lets it have no more than this of a resource from now on; all that there is where no number is given.
+    pub fn limit(&self, resource: Resource, most: Option<u64>) {
+        let limit = Rlimit {
+            current: most,
+            maximum: getrlimit(resource).maximum,
+        };
+        prlimit(Some(self.pid), resource, limit).expect("it runs, and is ours");
+    }
+
+    /// Waits until it has done what [`Signal::STOP`] says.
+    pub async fn stopped(&self) {
+        let state = || fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        let is_stopped = |stat: &str| stat.rsplit(") ").next().is_some_and(|s| s.starts_with('T'));
+        while !is_stopped(&state().expect("it is there")) {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Counts its [`Server::peak_memory`] from now.
     pub fn forget_peak_memory(&self) {
         let refs = format!("/proc/{}/clear_refs", self.pid());
@@ -167,12 +224,16 @@ impl Server {
 
     /// The most memory that it has had in use at once, in bytes.
     pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let status = format!("/proc/{}/status", self.pid());
         let status = fs::read_to_string(status).expect("it runs");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|rest| rest.trim().strip_suffix(" kB"));
-        let peak: u64 = peak.expect("Linux").trim().parse().expect("a number");
-        peak * 1024
+        let found = status.lines().find_map(|line| line.strip_prefix(name));
+        let found = found.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        let kilobytes: u64 = found.expect("Linux").trim().parse().expect("a number");
+        kilobytes * 1024
     }
 
     /// The time that it has spent on a processor since it started.
@@ -260,7 +321,7 @@ impl Server {
 
 /// Starts a `runner` and takes up what it logs, on a thread: what is logged at the end is read after the story's own
 /// runtime is gone.
-fn spawn(mut command: Command, trace: Option<Trace>) -> (Child, Arc<Log>) {
+fn spawn(mut command: Command, trace: Option<Trace>, of: Reader) -> (Child, Arc<Log>) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let child = command.stdin(Stdio::null()).stderr(writer).spawn();
     let child = child.expect("runner starts");
@@ -268,16 +329,27 @@ fn spawn(mut command: Command, trace: Option<Trace>) -> (Child, Arc<Log>) {
     drop(command);
     let log = Arc::<Log>::default();
     let of_thread = log.clone();
-    std::thread::spawn(move || read(reader, &of_thread, trace.as_ref()));
+    std::thread::spawn(move || read(reader, &of_thread, trace.as_ref(), of));
     (child, log)
 }
 
-fn read(stderr: PipeReader, log: &Log, trace: Option<&Trace>) {
-    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+fn read(stderr: PipeReader, log: &Log, trace: Option<&Trace>, of: Reader) {
+    let mut stderr = BufReader::new(stderr);
+    while let Some(Ok(line)) = stderr.by_ref().lines().next() {
         trace.iter().for_each(|trace| trace.line(&line));
         let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+        let listens = line["event"] == "listening";
         log.lines.lock().expect("no panic inside").0.push(line);
+        if listens && of != Reader::Story {
+            break;
+        }
         log.grown.notify_waiters();
+    }
+    if of == Reader::Nobody {
+        *log.unread.lock().expect("no panic inside") = Some(stderr);
+    } else {
+        // Closed before anybody hears that it listens.
+        drop(stderr);
     }
     log.lines.lock().expect("no panic inside").1 = true;
     log.grown.notify_waiters();

@@ -1,4 +1,4 @@
-//! `cargo xtask guests [--check] [--out DIR]`, `cargo xtask traced`
+//! `cargo xtask guests [--check] [--out DIR]`, `cargo xtask traced`, `cargo xtask faults`
 
 use std::env;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use xtask::{guests, traced};
+use xtask::{faults, guests, traced};
 
 const USAGE: &str = "\
 usage: cargo xtask guests [--check] [--out DIR]
@@ -20,7 +20,12 @@ usage: cargo xtask guests [--check] [--out DIR]
 
 usage: cargo xtask traced
 
-  runs the stories with every `runner` under strace, and checks that the door announced each connect";
+  runs the stories with every `runner` under strace, and checks that the door announced each connect
+
+usage: cargo xtask faults
+
+  starts `runner` where a disk is full or read-only, a network is missing, or a limit is reached; needs root and
+  namespaces, and says so without";
 
 fn main() -> ExitCode {
     match run(env::args().skip(1)) {
@@ -39,6 +44,10 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<String> {
     match arguments.next().as_deref() {
         Some("guests") => {}
         Some("traced") => return traced::run(xtask::root()),
+        Some("faults") => return faults::run(xtask::root()),
+        Some(faults::INSIDE) => {
+            return faults::inside(arguments.next().unwrap_or_default().as_ref());
+        }
         None | Some("help" | "--help" | "-h") => return Ok(USAGE.into()),
         Some(other) => bail!("`{other}` is no chore\n\n{USAGE}"),
     }

@@ -82,6 +82,13 @@ fn every_test_that_is_named_runs() {
     assert_eq!(ignored, [""; 0], "a test that is ignored holds nothing");
 }
 
+#[test]
+fn every_step_that_is_named_is_taken_and_every_one_is_named() {
+    let page = page();
+    let steps: BTreeSet<_> = coded(&page, "step: ").collect();
+    assert_eq!(steps, xtask::faults::names().collect());
+}
+
 /// What was read from the sources is what each binary says of itself. A binary that is older than its sources says
 /// nothing; this one is never older.
 #[test]
@@ -101,6 +108,11 @@ fn the_binaries_say_the_same() {
 
 /// The tests that a text names.
 fn named(text: &str) -> impl Iterator<Item = &str> {
+    coded(text, "test: ")
+}
+
+/// What is written as code and begins like this.
+fn coded<'a>(text: &'a str, begins: &'static str) -> impl Iterator<Item = &'a str> {
     let code = text.split('`').skip(1).step_by(2);
-    code.filter_map(|code| code.strip_prefix("test: "))
+    code.filter_map(move |code| code.strip_prefix(begins))
 }
