@@ -68,7 +68,8 @@ impl Telemetry {
         };
         let out: Box<dyn Write + Send> = match shape {
             Shape::Text => Box::new(BufWriter::new(AutoStream::new(io::stderr(), choice(color)))),
-            Shape::Json => Box::new(BufWriter::new(io::stderr())),
+            // The queue gathers lines itself, and counts those that are not taken.
+            Shape::Json => Box::new(io::stderr()),
         };
         Telemetry::to(out, shape, detail)
     }

@@ -24,6 +24,7 @@ use crate::control::{Control, Predecessor, Subject};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, limit};
 use crate::load::{self, Loader, Reader};
+use crate::print::Print;
 use crate::reload::Reloads;
 use crate::rights::Snapshot;
 use crate::signals::{Signal, Signals};
@@ -36,6 +37,7 @@ const FIRST: u64 = 1;
 
 /// Where to listen when nobody says so.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
+
 /// Beside the runtime's own: what compiles, what reads files, what keeps time.
 const SPARE_THREADS: usize = 4;
 
@@ -46,6 +48,12 @@ const SPARE_DESCRIPTORS: usize = 12;
 pub(crate) fn run(args: &Up, global: &Global, environment: &Environment) -> Exit {
     // Before there is a second thread.
     let inherited = inherited::take();
+    if let Err(error) = has_threads(1) {
+        // Then the log has none either.
+        let failure = Failure::of_machine("nothing can be logged", &error);
+        Print::new(global.color).talk(&failure.text);
+        return failure.exit;
+    }
     let detail = if args.output.quiet {
         Detail::Quiet
     } else {
@@ -113,9 +121,10 @@ fn serve(
 
 /// The runtime that everything runs on.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let workers = thread::available_parallelism().map_or(1, usize::from);
     let build = || Builder::new_multi_thread().enable_all().build();
     has_descriptors()
-        .and_then(|()| has_threads())
+        .and_then(|()| has_threads(workers + SPARE_THREADS))
         .and_then(|()| build())
         .map_err(|error| Failure::of_machine("the runtime cannot start", &error))
 }
@@ -126,14 +135,13 @@ fn has_descriptors() -> io::Result<()> {
     pairs.collect::<io::Result<Vec<_>>>().map(drop)
 }
 
-/// Starts as many threads as the runtime will, and some for its work beside: where it cannot have one it panics.
-fn has_threads() -> io::Result<()> {
-    let workers = thread::available_parallelism().map_or(1, usize::from);
+/// Starts so many threads: where the runtime cannot have one it panics.
+fn has_threads(count: usize) -> io::Result<()> {
     let gate = Mutex::new(());
     thread::scope(|scope| {
         // They are there at once: none ends before the last has begun.
         let _shut = gate.lock();
-        for _ in 0..workers + SPARE_THREADS {
+        for _ in 0..count {
             thread::Builder::new().spawn_scoped(scope, || drop(gate.lock()))?;
         }
         Ok(())
