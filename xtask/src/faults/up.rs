@@ -44,11 +44,12 @@ impl Up {
     pub(crate) fn command(scene: &Scene, arguments: &[&str]) -> Command {
         let mut command = Command::new(scene.runner());
         command
-            .args(["up", "--log-format", "text"])
+            .arg("up")
             .args(arguments)
             .current_dir(scene.root())
             .env_clear()
             .env("RUNNER_LISTEN", ADDRESS)
+            .env("RUNNER_LOG_FORMAT", "text")
             .stdin(Stdio::null());
         command
     }
@@ -90,11 +91,11 @@ impl Up {
         Ok(said)
     }
 
-    /// Waits for its end and expects this code, and no other words.
+    /// Waits for its end and expects this code and these last words.
     pub(crate) fn refuses(mut self, expected: i32, words: &str) -> Result<()> {
         let code = self.ended()?;
         let said = self.said()?;
-        if (code, said.as_str()) != (expected, words) {
+        if code != expected || !said.ends_with(words) {
             bail!("exit code {code}: {said}");
         }
         Ok(())
