@@ -80,6 +80,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// With the name of the step that finds something else than it expects.
 pub fn inside(root: &Path) -> Result<String> {
     let scene = Scene { root: root.into() };
+    tool("ip", &["link", "set", "lo", "up"])?;
     for (name, step) in STEPS {
         let found = scene.with_disk(step);
         found.with_context(|| name.to_owned())?;
