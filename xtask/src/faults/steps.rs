@@ -34,7 +34,7 @@ const LONG: Duration = Duration::from_secs(10);
 
 fn serves(up: &mut Up) -> Result<()> {
     let said = up.get("/hello")?;
-    ensure!(said == HELLO, "{said}");
+    ensure!(said.contains(HELLO), "{said}");
     Ok(())
 }
 
@@ -182,7 +182,7 @@ fn stopped_for_long(scene: &Scene) -> Result<()> {
     tool("kill", &["-CONT", &up.pid()])?;
     for stream in before.into_iter().chain(during) {
         let said = answer(stream, "/hello")?;
-        ensure!(said == HELLO, "{said}");
+        ensure!(said.contains(HELLO), "{said}");
     }
     serves(&mut up)?;
     up.stop().map(drop)
