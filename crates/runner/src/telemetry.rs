@@ -118,6 +118,11 @@ impl Telemetry {
         self.compiling.lock().ok()?.clone()
     }
 
+    /// Whether what is said is written at all: where no thread could be started nothing is.
+    pub(crate) fn is_written(&self) -> bool {
+        self.queue.is_written()
+    }
+
     /// Waits until all that was said is written, unless the reader of stderr has stopped reading.
     pub(crate) fn finish(&self) {
         self.queue.flush();

@@ -48,12 +48,6 @@ const SPARE_DESCRIPTORS: usize = 12;
 pub(crate) fn run(args: &Up, global: &Global, environment: &Environment) -> Exit {
     // Before there is a second thread.
     let inherited = inherited::take();
-    if let Err(error) = has_threads(1) {
-        // Then the log has none either.
-        let failure = Failure::of_machine("nothing can be logged", &error);
-        Print::new(global.color).talk(&failure.text);
-        return failure.exit;
-    }
     let detail = if args.output.quiet {
         Detail::Quiet
     } else {
@@ -63,7 +57,10 @@ pub(crate) fn run(args: &Up, global: &Global, environment: &Environment) -> Exit
     telemetry.log(environment.log.as_deref(), global.verbose);
     let exit = inherited.and_then(|socket| serve(args, global, environment, &telemetry, socket));
     let exit = exit.unwrap_or_else(|failure| {
-        telemetry.say(&Notice::failure(&failure));
+        match telemetry.is_written() {
+            true => telemetry.say(&Notice::failure(&failure)),
+            false => Print::new(global.color).talk(&failure.text),
+        }
         failure.exit
     });
     telemetry.finish();

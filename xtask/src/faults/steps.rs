@@ -86,7 +86,13 @@ fn log_on_a_full_disk(scene: &Scene) -> Result<()> {
     fs::write(&log, "")?;
     scene.fill_disk()?;
     let audit = scene.disk().join("audit").display().to_string();
-    let flags = ["--disable-cache", "--log-format", "json", "--audit-log", &audit];
+    let flags = [
+        "--disable-cache",
+        "--log-format",
+        "json",
+        "--audit-log",
+        &audit,
+    ];
     let mut up = Up::start(scene, &log, &flags)?;
     for _ in 0..20 {
         serves(&mut up)?;

@@ -82,6 +82,12 @@ impl Queue {
         }
     }
 
+    /// Whether there is a thread that writes.
+    pub(crate) fn is_written(&self) -> bool {
+        let (done, _) = sync_channel(1);
+        self.sender.send(Item::Flush(done)).is_ok()
+    }
+
     /// Waits, not for ever, until all lines before are written.
     pub(crate) fn flush(&self) {
         let (done, written) = sync_channel(1);
