@@ -184,7 +184,11 @@ fn best<'a>(table: &'a RouteTable, host: Option<&str>, path: &NormalPath) -> Opt
 
 /// A host as routes have it.
 fn named(host: &str) -> Option<String> {
-    let from = host.rfind(']').unwrap_or(0);
+    // What stands behind it is no port, perhaps: the server has refused such a host before it asks for a route.
+    let from = host
+        .find(']')
+        .filter(|_| host.starts_with('['))
+        .unwrap_or(0);
     let end = host[from..].find(':').map_or(host.len(), |at| from + at);
     Some(host[..end].parse::<Host>().ok()?.to_string())
 }
