@@ -210,7 +210,11 @@ impl Server {
     /// Waits until it has done what [`Signal::STOP`] says.
     pub async fn stopped(&self) {
         let state = || fs::read_to_string(format!("/proc/{}/stat", self.pid()));
-        let is_stopped = |stat: &str| stat.rsplit(") ").next().is_some_and(|state| state.starts_with(['T', 't']));
+        let is_stopped = |stat: &str| {
+            stat.rsplit(") ")
+                .next()
+                .is_some_and(|state| state.starts_with(['T', 't']))
+        };
         while !is_stopped(&state().expect("it is there")) {
             tokio::task::yield_now().await;
         }
