@@ -7,6 +7,7 @@
 
 pub mod faults;
 pub mod guests;
+pub mod siege;
 pub mod traced;
 
 use std::path::Path;

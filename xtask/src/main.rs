@@ -1,4 +1,4 @@
-//! `cargo xtask guests [--check] [--out DIR]`, `cargo xtask traced`, `cargo xtask faults`
+//! `cargo xtask guests [--check] [--out DIR]`, `cargo xtask faults`, `cargo xtask siege [NAME...]`, `cargo xtask traced`
 
 use std::env;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use xtask::{faults, guests, traced};
+use xtask::{faults, guests, siege, traced};
 
 const USAGE: &str = "\
 usage: cargo xtask guests [--check] [--out DIR]
@@ -43,13 +43,14 @@ fn main() -> ExitCode {
 fn run(mut arguments: impl Iterator<Item = String>) -> Result<String> {
     match arguments.next().as_deref() {
         Some("guests") => {}
+        Some("siege") => return besiege(arguments),
         Some("traced") => return traced::run(xtask::root()),
         Some("faults") => return faults::run(xtask::root()),
         Some(faults::INSIDE) => {
             return faults::inside(arguments.next().unwrap_or_default().as_ref());
         }
-        None | Some("help" | "--help" | "-h") => return Ok(USAGE.into()),
-        Some(other) => bail!("`{other}` is no chore\n\n{USAGE}"),
+        None | Some("help" | "--help" | "-h") => return Ok(usage()),
+        Some(other) => bail!("`{other}` is no chore\n\n{}", usage()),
     }
     let mut check = false;
     let mut out = None;
@@ -66,6 +67,18 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<String> {
         (true, None) => compare(),
         (false, Some(folder)) if folder.as_os_str().is_empty() => bail!("`--out` needs a folder"),
         (false, out) => guests::build(xtask::root(), out.as_deref()),
+    }
+}
+
+fn usage() -> String {
+    format!("{USAGE}\n\n{}", siege::USAGE)
+}
+
+fn besiege(arguments: impl Iterator<Item = String>) -> Result<String> {
+    let mut arguments = arguments.peekable();
+    match arguments.peek().map(String::as_str) {
+        Some("help" | "--help" | "-h") => Ok(siege::USAGE.into()),
+        _ => siege::run(xtask::root(), arguments, &mut io::stdout()),
     }
 }
 
