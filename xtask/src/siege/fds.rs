@@ -54,9 +54,7 @@ async fn open(to: SocketAddr) -> Vec<TcpStream> {
     for number in 0..CONNECTIONS {
         let dialled = timeout(Duration::from_millis(200), dial(Some(attacker(number)), to)).await;
         if let Ok(Ok(mut stream)) = dialled {
-            let _ = stream
-                .write_all(WORDS[number as usize % WORDS.len()])
-                .await;
+            let _ = stream.write_all(WORDS[number as usize % WORDS.len()]).await;
             held.push(stream);
         }
     }

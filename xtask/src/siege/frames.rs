@@ -23,7 +23,9 @@ pub(crate) mod flag {
 
 /// One frame.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let length = u32::try_from(payload.len())
+        .unwrap_or(u32::MAX)
+        .to_be_bytes();
     let mut frame = Vec::with_capacity(9 + payload.len());
     frame.extend_from_slice(&length[1..]);
     frame.extend_from_slice(&[kind, flags]);

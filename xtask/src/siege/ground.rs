@@ -28,8 +28,7 @@ pub(crate) struct Ground {
 impl Ground {
     pub(crate) fn new(root: &Path, runner: Option<&Path>, quick: bool) -> Result<Ground> {
         let logs = root.join("target").join("siege");
-        fs::create_dir_all(&logs)
-            .with_context(|| format!("cannot create `{}`", logs.display()))?;
+        fs::create_dir_all(&logs).with_context(|| format!("cannot create `{}`", logs.display()))?;
         let runner = match runner {
             Some(path) => path.to_owned(),
             None => built(root)?,
@@ -127,7 +126,8 @@ pub(crate) fn has(program: &str) -> bool {
 }
 
 fn built(root: &Path) -> Result<PathBuf> {
-    let places = ["release", "debug"].map(|profile| root.join("target").join(profile).join("runner"));
+    let places =
+        ["release", "debug"].map(|profile| root.join("target").join(profile).join("runner"));
     let Some(found) = places.into_iter().find(|path| path.exists()) else {
         bail!("there is no built `runner`\nhelp: cargo build --release, or --runner PATH");
     };

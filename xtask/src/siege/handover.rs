@@ -76,7 +76,11 @@ pub(crate) fn run(ground: &Ground) -> Result<Vec<Finding>> {
     Ok(vec![tell(
         &outcomes,
         &read_by(&[&first, &second]),
-        [f64::from(u8::from(ended)), drained.as_secs_f64(), by_second as f64],
+        [
+            f64::from(u8::from(ended)),
+            drained.as_secs_f64(),
+            by_second as f64,
+        ],
     )])
 }
 
@@ -197,11 +201,7 @@ enum Tried {
     Read(String),
 }
 
-async fn on(
-    mut client: Client<TcpStream>,
-    path: &str,
-    kept: Option<&Kept>,
-) -> Result<(), Tried> {
+async fn on(mut client: Client<TcpStream>, path: &str, kept: Option<&Kept>) -> Result<(), Tried> {
     match client.get(path).await {
         Ok(reply) if reply.status == EXPECTED => {
             keep(client, &reply, kept);

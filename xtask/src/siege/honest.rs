@@ -73,11 +73,7 @@ impl Honest {
     }
 }
 
-async fn ask(
-    address: SocketAddr,
-    tls: Option<&TlsConnector>,
-    stop: &AtomicBool,
-) -> Vec<Sample> {
+async fn ask(address: SocketAddr, tls: Option<&TlsConnector>, stop: &AtomicBool) -> Vec<Sample> {
     let mut samples = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();

@@ -52,7 +52,9 @@ impl Wire {
     pub(crate) async fn end(mut self, patience: Duration) -> End {
         let mut sent = Vec::new();
         let mut limited = (&mut self.stream).take(MOST_READ);
-        let closed = timeout(patience, limited.read_to_end(&mut sent)).await.is_ok();
+        let closed = timeout(patience, limited.read_to_end(&mut sent))
+            .await
+            .is_ok();
         match (goaway(&sent), closed) {
             (Some(code), true) => End::GoAway(code),
             (None, true) => End::Closed,

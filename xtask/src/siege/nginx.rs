@@ -118,7 +118,9 @@ impl Battle<'_> {
         while round.served.len() < round.forwarded() && begun.elapsed() < TOLD_WITHIN {
             sleep(Duration::from_millis(2)).await;
             let lines = self.runner.next_lines("request", &mut read.runner);
-            let of_guests = lines.into_iter().filter(|line| !line["component"].is_null());
+            let of_guests = lines
+                .into_iter()
+                .filter(|line| !line["component"].is_null());
             round.served.extend(of_guests);
         }
         Ok(round)

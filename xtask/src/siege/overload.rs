@@ -68,9 +68,8 @@ pub(crate) fn run(ground: &Ground) -> Result<Vec<Finding>> {
     let refused = took(&arrivals, |outcome| matches!(outcome, Outcome::Refused));
     let failures = failures(&arrivals);
     let arrived = arrivals.len() as f64 / window.as_secs_f64();
-    let milliseconds = |times: &Vec<Duration>, share| {
-        quantile(times.clone(), share).as_secs_f64() * 1000.0
-    };
+    let milliseconds =
+        |times: &Vec<Duration>, share| quantile(times.clone(), share).as_secs_f64() * 1000.0;
     let measures = vec![
         Measure::told("maximum", most, "/s"),
         Measure::told("arrived", arrived, "/s").at_least(rate * 0.9),

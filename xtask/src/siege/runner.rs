@@ -92,7 +92,10 @@ impl Runner {
     pub(crate) fn next_lines(&self, event: &str, read: &mut usize) -> Vec<Value> {
         let log = fs::read(&self.log).unwrap_or_default();
         let new = log.get(*read..).unwrap_or_default();
-        let whole = new.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let whole = new
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
         *read += whole;
         String::from_utf8_lossy(&new[..whole])
             .lines()

@@ -61,7 +61,9 @@ fn reached(seen: &Value) -> Reached {
     match text(seen, "upstream").as_str() {
         "" => Reached::Kept,
         "-" | "502" | "504" => Reached::Begun,
-        status if text(seen, "saw_url").is_empty() && REFUSALS.contains(&status) => Reached::Refused,
+        status if text(seen, "saw_url").is_empty() && REFUSALS.contains(&status) => {
+            Reached::Refused
+        }
         _ => Reached::Answered,
     }
 }
@@ -93,7 +95,10 @@ impl Tally {
         };
         if text(seen, "status") != "200" || round.served.len() != 1 {
             let status = text(seen, "status");
-            self.differ(name, format!("the request behind it was answered with `{status}`"));
+            self.differ(
+                name,
+                format!("the request behind it was answered with `{status}`"),
+            );
         }
         self.compare(&format!("behind {name}"), round);
     }
@@ -104,7 +109,13 @@ impl Tally {
             self.bodies
                 .extend(known.map(|seen| (text(seen, "target"), text(seen, "body").len())));
         }
-        let count = |wanted| round.proxied.iter().filter(|seen| reached(seen) == wanted).count();
+        let count = |wanted| {
+            round
+                .proxied
+                .iter()
+                .filter(|seen| reached(seen) == wanted)
+                .count()
+        };
         self.proxied += round.proxied.len();
         self.refused += count(Reached::Refused);
         self.served += round.served.len();
@@ -151,15 +162,27 @@ impl Tally {
             (false, true) => return Err("broken off at nginx, whole at the server".to_owned()),
         }
         let target = text(seen, "target");
-        same("status", &text(seen, "upstream"), &line["status"].to_string())?;
+        same(
+            "status",
+            &text(seen, "upstream"),
+            &line["status"].to_string(),
+        )?;
         if path(&target) != "/echo" {
             return Ok(());
         }
         // The guest says what it got, and its echo is as long as the body was.
         let url = format!("http://{}{target}", text(seen, "host"));
-        same("method in the guest", &text(seen, "method"), &text(seen, "saw_method"))?;
+        same(
+            "method in the guest",
+            &text(seen, "method"),
+            &text(seen, "saw_method"),
+        )?;
         same("URL in the guest", &url, &text(seen, "saw_url"))?;
-        match self.bodies.get(&target).filter(|_| text(seen, "method") != "HEAD") {
+        match self
+            .bodies
+            .get(&target)
+            .filter(|_| text(seen, "method") != "HEAD")
+        {
             Some(body) => same("body", &body.to_string(), &line["bytes"].to_string()),
             None => Ok(()),
         }
@@ -242,24 +265,55 @@ mod tests {
         let line = json!({
             "method": "POST", "path": "/echo", "status": 200, "bytes": 5, "outcome": "complete",
         });
-        let not_there = ["the server did not have it (`POST /echo?x HTTP/1.1`)", "only the server had `POST /echo`"];
+        let not_there = [
+            "the server did not have it (`POST /echo?x HTTP/1.1`)",
+            "only the server had `POST /echo`",
+        ];
         let table: [(&str, &str, &[&str]); 11] = [
             ("status", "200", &[]),
             ("method", "GET", &not_there),
             ("target", "/x", &not_there),
-            ("upstream", "204", &["status: nginx `204`, server `200` (`POST /echo?x HTTP/1.1`)"]),
-            ("saw_method", "PUT", &["method in the guest: nginx `POST`, server `PUT` (`POST /echo?x HTTP/1.1`)"]),
-            ("host", "g", &["URL in the guest: nginx `http://g/echo?x`, server `http://h/echo?x` (`POST /echo?x HTTP/1.1`)"]),
-            ("body", "hell", &["body: nginx `4`, server `5` (`POST /echo?x HTTP/1.1`)"]),
-            ("done", "", &["broken off at nginx, whole at the server (`POST /echo?x HTTP/1.1`)"]),
+            (
+                "upstream",
+                "204",
+                &["status: nginx `204`, server `200` (`POST /echo?x HTTP/1.1`)"],
+            ),
+            (
+                "saw_method",
+                "PUT",
+                &["method in the guest: nginx `POST`, server `PUT` (`POST /echo?x HTTP/1.1`)"],
+            ),
+            (
+                "host",
+                "g",
+                &[
+                    "URL in the guest: nginx `http://g/echo?x`, server `http://h/echo?x` (`POST /echo?x HTTP/1.1`)",
+                ],
+            ),
+            (
+                "body",
+                "hell",
+                &["body: nginx `4`, server `5` (`POST /echo?x HTTP/1.1`)"],
+            ),
+            (
+                "done",
+                "",
+                &["broken off at nginx, whole at the server (`POST /echo?x HTTP/1.1`)"],
+            ),
             ("upstream", "", &["only the server had `POST /echo`"]),
             ("upstream", "502", &[]),
             ("upstream", "-", &[]),
         ];
         for (key, value, expected) in table {
-            let expected: Vec<String> =
-                expected.iter().map(|how| format!("a case: {how}")).collect();
-            assert_eq!(differences(seen(key, value), line.clone()), expected, "{key}");
+            let expected: Vec<String> = expected
+                .iter()
+                .map(|how| format!("a case: {how}"))
+                .collect();
+            assert_eq!(
+                differences(seen(key, value), line.clone()),
+                expected,
+                "{key}"
+            );
         }
     }
 }
