@@ -140,6 +140,19 @@ impl Runner {
             .count()
     }
 
+    /// How many connections it has closed whose last bytes the kernel still wants to send.
+    pub(crate) fn orphans(&self) -> usize {
+        let ours = format!(":{:04X}", self.address.port());
+        let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        let is_orphan = |line: &&str| {
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next().is_some_and(|local| local.ends_with(&ours));
+            // The state FIN-WAIT-1.
+            local && fields.nth(1) == Some("04")
+        };
+        table.lines().filter(is_orphan).count()
+    }
+
     pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_none())
     }
