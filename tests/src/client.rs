@@ -22,10 +22,27 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// What of the body does not change, where the runtime made it: see [`without_id`].
+    pub fn reason(&self) -> String {
+        without_id(&self.body)
+    }
+
     /// Its body, as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("no JSON ({e}): {self:?}"))
     }
+}
+
+/// The body of an error that the runtime made, without its request's id, which must be the last line and nothing else.
+/// Any other body comes back as it is.
+pub fn without_id(body: &str) -> String {
+    let Some((reason, id)) = body.split_once("\nrequest id: ") else {
+        return body.to_owned();
+    };
+    let id = id.strip_suffix('\n').unwrap_or_default();
+    let is_id = id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(is_id, "{body:?}");
+    reason.to_owned()
 }
 
 /// One kept connection.

@@ -19,7 +19,7 @@ mod wire;
 
 pub use app::{App, guest, guests};
 pub use canary::Canary;
-pub use client::{Connection, Reply, get, raw};
+pub use client::{Connection, Reply, get, raw, without_id};
 pub use dns::Dns;
 pub use frames::{Frame, Frames};
 pub use http2::Http2;

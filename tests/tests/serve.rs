@@ -218,7 +218,7 @@ async fn the_route_that_says_most_of_a_path_answers_it() {
         let reply = get(&server, host, path).await;
         let status = if expected == "Not Found" { 404 } else { 200 };
         assert_eq!(
-            (reply.status.as_u16(), &*reply.body),
+            (reply.status.as_u16(), &*reply.reason()),
             (status, expected),
             "{host}{path}"
         );
@@ -288,7 +288,7 @@ async fn a_private_route_is_not_there_for_the_outside() {
         for path in ["/", "/hidden", "/echo", "/hidden/hello"] {
             let reply = get(&server, host, path).await;
             assert_eq!(
-                (reply.status.as_u16(), &*reply.body),
+                (reply.status.as_u16(), &*reply.reason()),
                 (404, "Not Found"),
                 "{host}{path}"
             );
@@ -435,7 +435,7 @@ async fn a_guest_that_fails_is_a_500_that_says_nothing_and_a_line_that_says_why(
             let reply = server.get(path).await;
 
             assert_eq!(
-                (reply.status.as_u16(), &*reply.body),
+                (reply.status.as_u16(), &*reply.reason()),
                 (500, "Internal Server Error"),
                 "{guest} {path}"
             );
@@ -469,7 +469,7 @@ async fn a_component_that_traps_as_soon_as_it_is_called_is_a_500() {
     let server = Server::start(&app, &[]).await;
     let reply = server.get("/").await;
     assert_eq!(
-        (reply.status.as_u16(), &*reply.body),
+        (reply.status.as_u16(), &*reply.reason()),
         (500, "Internal Server Error")
     );
 }
@@ -493,7 +493,7 @@ async fn an_error_that_a_guest_answers_with_has_its_status() {
         ] {
             let reply = server.get(&format!("/error?name={name}")).await;
             assert_eq!(
-                (reply.status.as_u16(), &*reply.body),
+                (reply.status.as_u16(), &*reply.reason()),
                 (status, text),
                 "{guest} {name}"
             );
@@ -561,7 +561,7 @@ async fn a_guest_that_does_not_answer_in_time_is_a_504() {
             let reply = server.get(path).await;
 
             assert_eq!(
-                (reply.status.as_u16(), &*reply.body),
+                (reply.status.as_u16(), &*reply.reason()),
                 (504, "Gateway Timeout"),
                 "{guest} {path}"
             );

@@ -35,7 +35,21 @@ pub struct Services {
     /// Who is told what happens.
     pub events: Events,
     /// How a refused request looks to whoever made it, over a socket or inside the app.
-    pub refuse: fn(&Error) -> Response<Body>,
+    pub refuse: Refuse,
+}
+
+/// Makes a response of a request that has none.
+pub type Refuse = Arc<dyn Fn(&Refused<'_>) -> Response<Body> + Send + Sync>;
+
+/// A request that no guest has answered.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    /// Its id, also in the log.
+    pub request_id: RequestId,
+    /// Who should have answered; none where nobody was asked.
+    pub component: Option<&'a ComponentId>,
+    /// Why there is no answer.
+    pub error: &'a Error,
 }
 
 /// A loaded app. A reload makes a new one beside it; requests in flight finish on the one that took them.
@@ -143,15 +157,16 @@ impl App {
             .await
     }
 
-    /// Records an answer that the trigger gave by itself, to a request that is none.
+    /// Records an answer that the trigger gives by itself, to a request that is none.
     pub fn refused(
         &self,
         method: Method,
         path: String,
         client: Option<std::net::SocketAddr>,
-        response: Response<Body>,
+        answer: impl FnOnce(RequestId) -> Response<Body>,
     ) -> Response<Body> {
         let turn = Turn::new(0);
+        let response = answer(turn.request_id);
         self.record(turn, method, path, client, Instant::now(), response)
     }
 
@@ -211,7 +226,11 @@ impl App {
                 error,
             });
         }
-        (self.services.refuse)(error)
+        (self.services.refuse)(&Refused {
+            request_id: turn.request_id,
+            component: turn.component.as_ref(),
+            error,
+        })
     }
 
     async fn dispatch(

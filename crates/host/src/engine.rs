@@ -67,6 +67,12 @@ impl Engine {
         })
     }
 
+    /// How many instances there are now, of all components.
+    pub fn instances(&self) -> u64 {
+        let pool = self.inner.wasmtime.pooling_allocator_metrics();
+        pool.map_or(0, |pool| pool.component_instances())
+    }
+
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.inner.wasmtime
     }

@@ -33,7 +33,7 @@ mod usage;
 
 use std::net::SocketAddr;
 
-pub use crate::app::{App, Services};
+pub use crate::app::{App, Refuse, Refused, Services};
 pub use crate::artifact::Form;
 pub use crate::body::Body;
 pub use crate::cache::CacheError;

@@ -141,6 +141,12 @@ impl Denied {
         }
     }
 
+    /// The place of [`Denied::nearest`] in the component's list.
+    pub fn nearest_at(&self) -> Option<usize> {
+        let nearest = self.nearest()?;
+        self.grants.allow.rules().element_offset(nearest)
+    }
+
     /// The rules that would allow exactly this; none where no rule can.
     pub fn suggestions(&self) -> Vec<Suggestion> {
         match &*self.why {

@@ -107,7 +107,7 @@ fn load(
         let services = runner_host::Services {
             outbound,
             events,
-            refuse: runner_trigger_http::refuse,
+            refuse: Arc::new(runner_trigger_http::refuse),
         };
         Ok(App::load(&engine, manifest, 0, services).await)
     })?;

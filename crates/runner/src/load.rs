@@ -146,7 +146,7 @@ impl Loader {
             services: Services {
                 outbound,
                 events,
-                refuse,
+                refuse: Arc::new(refuse),
             },
         }
     }

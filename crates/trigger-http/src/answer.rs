@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
-use runner_host::{App, Body, BoxError, Client, Forwarded};
+use runner_host::{App, Body, BoxError, Client, Forwarded, RequestId};
 
 use crate::connection::Peer;
 use crate::error::refuse_target;
@@ -47,11 +47,11 @@ async fn answer_request(
     let (mut head, body) = request.into_parts();
     let authority = match target::check(&head, peer.scheme, peer.local) {
         Ok(Target::App { authority }) => authority,
-        Ok(Target::Server) => return refused(&app, head, peer, no_content()),
+        Ok(Target::Server) => return refused(&app, head, peer, |_| no_content()),
         Err(refusal) => {
             stats.count_refusal(refusal);
-            let response = refuse_target(refusal, head.version);
-            return refused(&app, head, peer, response);
+            let version = head.version;
+            return refused(&app, head, peer, |id| refuse_target(refusal, version, id));
         }
     };
     hide_connection(&mut head.headers);
@@ -78,19 +78,24 @@ fn refused(
     app: &App,
     head: http::request::Parts,
     peer: Peer,
-    response: Response<Body>,
+    answer: impl FnOnce(RequestId) -> Response<Body>,
 ) -> Response<Reply> {
     let path = head.uri.path().to_owned();
-    let response = app.refused(head.method.clone(), path, Some(peer.address), response);
+    let response = app.refused(head.method.clone(), path, Some(peer.address), answer);
     for_the_wire(&head.method, response)
 }
 
 /// Bytes that are no request are in the access log too, with as much of a request as they had.
 fn refused_unread(app: &App, unread: Unreadable, peer: Peer, stats: &Stats) -> Response<Reply> {
     stats.count_refusal(unread.refusal);
-    let response = refuse_target(unread.refusal, Version::HTTP_11);
-    let Unreadable { method, path, .. } = unread;
-    let response = app.refused(method.clone(), path, Some(peer.address), response);
+    let Unreadable {
+        method,
+        path,
+        refusal,
+    } = unread;
+    let response = app.refused(method.clone(), path, Some(peer.address), |id| {
+        refuse_target(refusal, Version::HTTP_11, id)
+    });
     for_the_wire(&method, response)
 }
 

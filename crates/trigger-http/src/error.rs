@@ -1,10 +1,11 @@
 //! The one place where an error becomes a status.
 //!
-//! What a client reads here says nothing about the inside: no path, no name, no version, no cause.
+//! What a client reads here says nothing about the inside: no path, no name, no version, no cause. It has the request's
+//! id, by which whoever reads the log finds the rest. [`refuse_showing`] is for a developer who is his own client.
 
-use http::header::{ALLOW, CONNECTION, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode, Version};
-use runner_host::{Body, Error};
+use runner_host::{Body, Error, Refused, RequestId};
 
 use crate::refusal::Refusal;
 
@@ -15,37 +16,34 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 const METHODS: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
+/// What a cause is, whatever a browser would make of it.
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
 /// What a client is told about a request that failed inside.
-pub fn refuse(error: &Error) -> Response<Body> {
-    let status = match error {
-        Error::BadPath(_) => StatusCode::BAD_REQUEST,
-        Error::NoRoute => StatusCode::NOT_FOUND,
-        Error::Timeout(_) | Error::Overran(_) => StatusCode::GATEWAY_TIMEOUT,
-        Error::Capacity(_) => StatusCode::SERVICE_UNAVAILABLE,
-        Error::Loop(_) => StatusCode::LOOP_DETECTED,
-        Error::Guest(_) if error.is_loop() => StatusCode::LOOP_DETECTED,
-        Error::NotHttp(_) => StatusCode::BAD_GATEWAY,
-        Error::Guest(_) if error.blames_upstream() => StatusCode::BAD_GATEWAY,
-        Error::Guest(_)
-        | Error::NoResponse
-        | Error::Trap(_)
-        | Error::Instantiate(_)
-        | Error::Engine(_)
-        | Error::Cache(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let mut response = plain(status);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
-    }
+pub fn refuse(refused: &Refused<'_>) -> Response<Body> {
+    let status = status(refused.error);
+    answer(status, text(status, refused.request_id))
+}
+
+/// The same with a cause behind it, for `--dev-errors`. The cause is shown as it is: it must have been escaped.
+pub fn refuse_showing(refused: &Refused<'_>, cause: &str) -> Response<Body> {
+    let status = status(refused.error);
+    let text = text(status, refused.request_id);
+    let mut response = answer(status, format!("{text}\n{cause}"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, PLAIN);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
 /// What a client is told about a request that never reached the app. HTTP/1 closes after it: what follows such a
 /// head on the wire may not be what it seems.
-pub(crate) fn refuse_target(refusal: Refusal, version: Version) -> Response<Body> {
-    let mut response = plain(match refusal {
+pub(crate) fn refuse_target(
+    refusal: Refusal,
+    version: Version,
+    request_id: RequestId,
+) -> Response<Body> {
+    let status = match refusal {
         Refusal::Connect | Refusal::LongMethod => StatusCode::NOT_IMPLEMENTED,
         Refusal::Trace => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::Method
@@ -64,7 +62,8 @@ pub(crate) fn refuse_target(refusal: Refusal, version: Version) -> Response<Body
         Refusal::LongTarget => StatusCode::URI_TOO_LONG,
         Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
         Refusal::SlowHead | Refusal::SlowBody => StatusCode::REQUEST_TIMEOUT,
-    });
+    };
+    let mut response = plain(status, request_id);
     if refusal == Refusal::Trace {
         response.headers_mut().insert(ALLOW, METHODS);
     }
@@ -76,10 +75,43 @@ pub(crate) fn refuse_target(refusal: Refusal, version: Version) -> Response<Body
     response
 }
 
-fn plain(status: StatusCode) -> Response<Body> {
-    let text = status.canonical_reason().unwrap_or_default();
+/// A status, and the request's id: all that a client is told of an error that is ours.
+pub(crate) fn plain(status: StatusCode, request_id: RequestId) -> Response<Body> {
+    answer(status, text(status, request_id))
+}
+
+fn status(error: &Error) -> StatusCode {
+    match error {
+        Error::BadPath(_) => StatusCode::BAD_REQUEST,
+        Error::NoRoute => StatusCode::NOT_FOUND,
+        Error::Timeout(_) | Error::Overran(_) => StatusCode::GATEWAY_TIMEOUT,
+        Error::Capacity(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Error::Loop(_) => StatusCode::LOOP_DETECTED,
+        Error::Guest(_) if error.is_loop() => StatusCode::LOOP_DETECTED,
+        Error::NotHttp(_) => StatusCode::BAD_GATEWAY,
+        Error::Guest(_) if error.blames_upstream() => StatusCode::BAD_GATEWAY,
+        Error::Guest(_)
+        | Error::NoResponse
+        | Error::Trap(_)
+        | Error::Instantiate(_)
+        | Error::Engine(_)
+        | Error::Cache(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn text(status: StatusCode, request_id: RequestId) -> String {
+    let reason = status.canonical_reason().unwrap_or_default();
+    format!("{reason}\nrequest id: {request_id}\n")
+}
+
+fn answer(status: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(Body::full(text));
     *response.status_mut() = status;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
     response
 }
 
@@ -107,28 +139,67 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn errors_become_statuses_and_say_nothing_more() {
+    async fn d59_errors_become_statuses_and_say_the_requests_id_and_nothing_more() {
         let bad_path = NormalPath::parse("/secret/%00").unwrap_err();
         let secret = || "/srv/app/secret.wasm: main.rs:7".to_string();
         for (error, expected) in [
-            (Error::BadPath(bad_path), "400\nBad Request"),
-            (Error::NoRoute, "404\nNot Found"),
+            (
+                Error::BadPath(bad_path),
+                "400\nBad Request\nrequest id: ID\n",
+            ),
+            (Error::NoRoute, "404\nNot Found\nrequest id: ID\n"),
             (
                 Error::Timeout(Duration::from_secs(7)),
-                "504\nGateway Timeout",
+                "504\nGateway Timeout\nrequest id: ID\n",
             ),
             (
                 Error::Capacity(7),
-                "503\nretry-after: 1\nService Unavailable",
+                "503\nretry-after: 1\nService Unavailable\nrequest id: ID\n",
             ),
-            (Error::Loop(7), "508\nLoop Detected"),
-            (Error::NoResponse, "500\nInternal Server Error"),
-            (Error::Trap(secret()), "500\nInternal Server Error"),
-            (Error::Instantiate(secret()), "500\nInternal Server Error"),
-            (Error::Engine(secret()), "500\nInternal Server Error"),
+            (Error::Loop(7), "508\nLoop Detected\nrequest id: ID\n"),
+            (
+                Error::NoResponse,
+                "500\nInternal Server Error\nrequest id: ID\n",
+            ),
+            (
+                Error::Trap(secret()),
+                "500\nInternal Server Error\nrequest id: ID\n",
+            ),
+            (
+                Error::Instantiate(secret()),
+                "500\nInternal Server Error\nrequest id: ID\n",
+            ),
+            (
+                Error::Engine(secret()),
+                "500\nInternal Server Error\nrequest id: ID\n",
+            ),
         ] {
-            assert_eq!(shown(refuse(&error)).await, expected, "{error}");
+            let component = "shop".parse().unwrap();
+            let request_id = RequestId::next();
+            let refused = Refused {
+                request_id,
+                component: Some(&component),
+                error: &error,
+            };
+            let expected = expected.replace("ID", &request_id.to_string());
+            assert_eq!(shown(refuse(&refused)).await, expected, "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_cause_is_plain_text_behind_what_everybody_is_told() {
+        let (request_id, error) = (RequestId::next(), Error::Capacity(7));
+        let refused = Refused {
+            request_id,
+            component: None,
+            error: &error,
+        };
+        let expected = format!(
+            "503\nretry-after: 1\ncontent-type: text/plain; charset=utf-8\nx-content-type-options: nosniff\n\
+             Service Unavailable\nrequest id: {request_id}\n\n<b>why</b>\n"
+        );
+        let response = refuse_showing(&refused, "<b>why</b>\n");
+        assert_eq!(shown(response).await, expected);
     }
 
     #[tokio::test]
@@ -137,31 +208,38 @@ mod tests {
             (
                 Refusal::Host,
                 Version::HTTP_11,
-                "400\nconnection: close\nBad Request",
+                "400\nconnection: close\nBad Request\nrequest id: ID\n",
             ),
             (
                 Refusal::Host,
                 Version::HTTP_10,
-                "400\nconnection: close\nBad Request",
+                "400\nconnection: close\nBad Request\nrequest id: ID\n",
             ),
-            (Refusal::Host, Version::HTTP_2, "400\nBad Request"),
+            (
+                Refusal::Host,
+                Version::HTTP_2,
+                "400\nBad Request\nrequest id: ID\n",
+            ),
             (
                 Refusal::Connect,
                 Version::HTTP_11,
-                "501\nconnection: close\nNot Implemented",
+                "501\nconnection: close\nNot Implemented\nrequest id: ID\n",
             ),
-            (Refusal::LongMethod, Version::HTTP_2, "501\nNot Implemented"),
+            (
+                Refusal::LongMethod,
+                Version::HTTP_2,
+                "501\nNot Implemented\nrequest id: ID\n",
+            ),
             (
                 Refusal::Trace,
                 Version::HTTP_2,
-                "405\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\nMethod Not Allowed",
+                "405\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\nMethod Not Allowed\nrequest id: ID\n",
             ),
         ] {
-            assert_eq!(
-                shown(refuse_target(refusal, version)).await,
-                expected,
-                "{refusal:?}"
-            );
+            let request_id = RequestId::next();
+            let shown = shown(refuse_target(refusal, version, request_id)).await;
+            let expected = expected.replace("ID", &request_id.to_string());
+            assert_eq!(shown, expected, "{refusal:?}");
         }
     }
 }

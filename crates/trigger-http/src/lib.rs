@@ -52,7 +52,7 @@ mod tls;
 mod trailers;
 mod transport;
 
-pub use error::refuse;
+pub use error::{refuse, refuse_showing};
 pub use limits::Limits;
 pub use proxies::{Announced, Proxies};
 pub use refusal::Refusal;

@@ -223,6 +223,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
+    use crate::accept::tests::without_id;
     use crate::refuse;
 
     /// What the access log would say.
@@ -254,7 +255,7 @@ mod tests {
                     log.lock().unwrap().push(line);
                 }
             }),
-            refuse,
+            refuse: Arc::new(refuse),
         };
         Arc::new(App::load(engine, manifest, 0, services).await.unwrap())
     }
@@ -283,7 +284,8 @@ mod tests {
         let mut response = String::new();
         stream.read_to_string(&mut response).await.unwrap();
         let lines = response.split_inclusive("\r\n");
-        lines.filter(|line| !line.starts_with("date: ")).collect()
+        let text: String = lines.filter(|line| !line.starts_with("date: ")).collect();
+        without_id(&text)
     }
 
     #[tokio::test]
@@ -295,8 +297,8 @@ mod tests {
         let (address, handle) = serve(app(&engine, &log, "hello").await).await;
         let refused = |status: &str, text: &str| {
             format!(
-                "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{text}",
-                text.len()
+                "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{text}\nrequest id: ID\n",
+                text.len() + 30
             )
         };
         for (request, response, record) in [
@@ -318,7 +320,8 @@ mod tests {
             ),
             (
                 "GET /none HTTP/1.1\r\nhost: a\r\n\r\n",
-                "HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\nNot Found".to_owned(),
+                "HTTP/1.1 404 Not Found\r\ncontent-length: 39\r\n\r\nNot Found\nrequest id: ID\n"
+                    .to_owned(),
                 "GET /none 404",
             ),
             (

@@ -137,6 +137,10 @@ fn access(record: &Record) -> String {
     if record.client.is_none() {
         line += &paint(FAINT, "  (inside the app)");
     }
+    if record.status.as_u16() >= 400 {
+        // Whoever was refused can name it.
+        line += &paint(FAINT, &format!("  (request {})", record.request_id));
+    }
     line
 }
 
@@ -307,8 +311,16 @@ mod tests {
                 },
                 "200  GET /  thief  0.9 ms  12 B  client gone  (inside the app)",
             ),
+            (
+                Record {
+                    status: 500.try_into().expect("a status"),
+                    ..record.clone()
+                },
+                "500  GET /  thief  0.9 ms  12 B  (request ID)",
+            ),
         ];
         for (record, line) in table {
+            let line = line.replace("ID", &record.request_id.to_string());
             assert_eq!(plain(&event(&Event::Request(&record))), line);
         }
     }

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use runner_host::RequestId;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
@@ -124,7 +125,17 @@ impl Setup {
 
 /// What a server answers to what is no request.
 fn refused(refusal: Refusal) -> Response<TestBody> {
-    refuse_target(refusal, Version::HTTP_11).map(BodyExt::boxed_unsync)
+    let request_id = RequestId::next();
+    refuse_target(refusal, Version::HTTP_11, request_id).map(BodyExt::boxed_unsync)
+}
+
+/// The id of an error of ours, which nobody can foretell, as `ID`.
+pub(crate) fn without_id(text: &str) -> String {
+    let Some((before, id)) = text.split_once("request id: ") else {
+        return text.to_owned();
+    };
+    assert_eq!((id.len(), id.ends_with('\n')), (17, true), "{text}");
+    format!("{before}request id: ID\n")
 }
 
 pub(crate) fn body(text: &'static str) -> TestBody {

@@ -15,6 +15,7 @@ use std::task::Context;
 use super::*;
 use crate::accept::tests::{
     GET, HELLO, Running, Setup, Story, TestBody, Told, connect, hello, response, rest, send,
+    without_id,
 };
 use crate::limits::Limits;
 
@@ -34,7 +35,8 @@ async fn exchange(running: &Running, bytes: impl AsRef<[u8]>) -> String {
 async fn answer(client: &mut TcpStream) -> String {
     let text = rest(client).await;
     let lines = text.split_inclusive("\r\n");
-    lines.filter(|line| !line.starts_with("date: ")).collect()
+    let text: String = lines.filter(|line| !line.starts_with("date: ")).collect();
+    without_id(&text)
 }
 
 /// Waits until a connection has ended for a reason.
@@ -46,7 +48,9 @@ async fn closed(running: &Running, reason: Closed) {
 
 fn refusal(status: &str) -> String {
     let (_, text) = status.split_once(' ').unwrap();
-    let length = text.len();
+    let text = format!("{text}\nrequest id: ID\n");
+    // An id has 16 digits.
+    let length = text.len() - 2 + 16;
     format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{text}")
 }
 
