@@ -182,6 +182,12 @@ impl Server {
             .expect("an address")
     }
 
+    /// Where its admin listener is, as it says it: `http://127.0.0.1:PORT`.
+    pub async fn admin(&self) -> String {
+        let line = self.logged(|line| line["event"] == "admin").await;
+        line["url"].as_str().expect("in the event").to_owned()
+    }
+
     /// Its process id: `runner`'s own, also where it was started under another command.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()

@@ -18,6 +18,16 @@ impl Wire {
         }
     }
 
+    /// Its own end, as the server's log names it.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.stream.local_addr().expect("connected")
+    }
+
+    /// Sends these bytes, or as many as the server takes.
+    pub async fn try_send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes).await;
+    }
+
     /// Sends these bytes.
     pub async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("it reads");

@@ -13,7 +13,7 @@ use self::observe::Observer;
 use crate::cli::AccountArgs;
 use crate::exit::Failure;
 use crate::load::Reader;
-use crate::telemetry::{Notice, Telemetry};
+use crate::telemetry::{Dropped, Notice, Telemetry};
 
 /// What is kept of decisions; cheap to clone.
 #[derive(Clone)]
@@ -52,6 +52,11 @@ impl Account {
             }
             next(event);
         })
+    }
+
+    /// How many lines of the audit log nobody will read.
+    pub(crate) fn dropped(&self) -> Option<Dropped> {
+        self.audit.as_ref().map(Audit::dropped)
     }
 
     /// What `runner suggest` is answered. Reads the manifest.

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 use ipnet::IpNet;
 
+use crate::admin::AdminAddress;
 use crate::completions::{Shell, components, components_and_files};
 use crate::{exit, version};
 
@@ -134,6 +135,8 @@ pub(crate) struct Up {
     pub(crate) output: OutputArgs,
     #[command(flatten)]
     pub(crate) account: AccountArgs,
+    #[command(flatten)]
+    pub(crate) operation: OperationArgs,
 }
 
 /// `runner check`.
@@ -395,6 +398,34 @@ pub(crate) struct AccountArgs {
     pub(crate) observe: Option<PathBuf>,
 }
 
+/// How `up` is operated.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Operation")]
+pub(crate) struct OperationArgs {
+    /// Answer /healthz, /readyz and /metrics here, for operators only; port 0 takes a free one
+    #[arg(
+        long,
+        value_name = "ADDR:PORT|unix:PATH",
+        env = "RUNNER_ADMIN",
+        hide_env_values = true
+    )]
+    pub(crate) admin: Option<AdminAddress>,
+    /// Go on accepting for so long after SIGTERM or Ctrl-C, while /readyz says 503 already
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration, env = "RUNNER_DRAIN_DELAY", hide_env_values = true)]
+    pub(crate) drain_delay: Duration,
+    /// Show clients why their request failed [default: true with --watch on a terminal]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        env = "RUNNER_DEV_ERRORS",
+        hide_env_values = true
+    )]
+    pub(crate) dev_errors: Option<bool>,
+}
+
 /// What a command prints on stdout.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Output")]
@@ -437,7 +468,8 @@ const UP_EXAMPLES: &str = "\
 Examples:
   runner up                                  the app in this folder, on 127.0.0.1:3000
   runner up --watch --listen 127.0.0.1:8080  reload on every change
-  runner up -f shop/spin.toml --variable api_url=https://api.example.com";
+  runner up -f shop/spin.toml --variable api_url=https://api.example.com
+  runner up --admin 127.0.0.1:9090           with health, readiness and metrics for operators";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

@@ -10,9 +10,9 @@ mod ask;
 mod hand_over;
 mod status;
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -28,6 +28,7 @@ use tokio::time::{sleep, timeout};
 pub(crate) use self::ask::ask;
 pub(crate) use self::hand_over::Predecessor;
 use crate::account::Account;
+use crate::socket;
 
 /// Who asks is a person or a script of theirs; more at once are turned away.
 const CONNECTIONS: usize = 8;
@@ -111,16 +112,14 @@ async fn open(folder: &Path, manifest: &Path) -> io::Result<(PathBuf, UnixListen
     let path = folder.join(format!("{}{}.sock", stem(manifest), std::process::id()));
     // Nobody else has our process id: what stands there was left behind.
     let _ = fs::remove_file(&path);
-    let listener = UnixListener::bind(&path)?;
-    fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+    let listener = socket::listen(&path)?;
     Ok((path, listener))
 }
 
 /// Removes the sockets of processes that were killed.
 async fn remove_stale(folder: &Path, manifest: &Path) {
     for path in sockets(folder, manifest) {
-        let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-        if ask::reach(&path).await.is_err_and(refused) {
+        if socket::is_left_behind(&path).await {
             let _ = fs::remove_file(&path);
         }
     }
@@ -184,7 +183,8 @@ async fn answer(listener: UnixListener, subject: Subject) {
 }
 
 async fn attend(mut stream: UnixStream, subject: Weak<Subject>, _slot: OwnedSemaphorePermit) {
-    if !is_same_user(&stream) {
+    // The directory keeps others out; this is for one that was opened up since.
+    if !socket::is_same_user(&stream) {
         return;
     }
     let Ok(Ok(question)) = timeout(PATIENCE, question(&mut stream)).await else {
@@ -221,12 +221,6 @@ async fn respond(
     stream.write_all(format!("{answer}\n").as_bytes()).await
 }
 
-/// The directory keeps others out; this is for one that was opened up since.
-fn is_same_user(stream: &UnixStream) -> bool {
-    let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own)
-}
-
 /// One line.
 async fn question(stream: &mut UnixStream) -> io::Result<String> {
     let mut line = Vec::new();
@@ -239,6 +233,9 @@ async fn question(stream: &mut UnixStream) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -10,6 +10,7 @@
 //! through `telemetry`, which never blocks a request; how a command ends is an `exit::Exit`.
 
 mod account;
+mod admin;
 mod allow;
 mod banner;
 mod check;
@@ -17,6 +18,7 @@ mod cli;
 mod completions;
 mod control;
 mod descriptors;
+mod dev_errors;
 mod draft;
 mod environment;
 mod exit;
@@ -26,11 +28,13 @@ mod inherited;
 mod inspect;
 mod load;
 mod man;
+mod metrics;
 mod print;
 mod reload;
 mod rights;
 mod schema;
 mod signals;
+mod socket;
 mod suggest;
 mod telemetry;
 mod up;

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use runner_host::{App, CacheDir, Engine, EngineOptions, Error, Events, Services};
+use runner_host::{App, CacheDir, Engine, EngineOptions, Error, Events, Refuse, Services};
 use runner_manifest::{Manifest, Source, Variables};
 use runner_outbound::{Options, Outbound};
-use runner_trigger_http::refuse;
 
 use crate::cli::{AppArgs, CacheArgs, DoorArgs};
 use crate::environment::Environment;
@@ -140,13 +139,18 @@ pub(crate) struct Loader {
 
 impl Loader {
     /// With everything that all generations share.
-    pub(crate) fn new(engine: Engine, outbound: Outbound, events: Events) -> Loader {
+    pub(crate) fn new(
+        engine: Engine,
+        outbound: Outbound,
+        events: Events,
+        refuse: Refuse,
+    ) -> Loader {
         Loader {
             engine,
             services: Services {
                 outbound,
                 events,
-                refuse: Arc::new(refuse),
+                refuse,
             },
         }
     }

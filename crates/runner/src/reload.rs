@@ -10,6 +10,7 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::exit::{Exit, Failure};
 use crate::load::{Loader, Reader, files};
+use crate::metrics::{Metrics, Reload};
 use crate::rights::Snapshot;
 use crate::telemetry::{Notice, Telemetry, headed, took};
 use crate::watch::Watch;
@@ -20,6 +21,7 @@ pub(crate) struct Reloads {
     pub(crate) loader: Loader,
     pub(crate) handle: Handle,
     pub(crate) telemetry: Telemetry,
+    pub(crate) metrics: Option<Metrics>,
     pub(crate) watch: Option<Watch>,
     /// What the running app may do.
     pub(crate) running: Snapshot,
@@ -34,10 +36,13 @@ impl Reloads {
             self.generation += 1;
             let started = Instant::now();
             self.reload_certificate().await;
-            let notice = match self.load().await {
-                Ok(app) => self.swap(app, started),
-                Err(failure) => broken(&failure, self.generation),
+            let (notice, how) = match self.load().await {
+                Ok(app) => (self.swap(app, started), Reload::Done),
+                Err(failure) => (broken(&failure, self.generation), Reload::Failed),
             };
+            self.metrics
+                .iter()
+                .for_each(|metrics| metrics.reloaded(how));
             self.telemetry.say(&notice);
         }
     }
@@ -79,6 +84,7 @@ impl Reloads {
             self.telemetry.say(&Notice::diagnostic(warning));
         }
         let new = Snapshot::of(&app);
+        self.metrics.iter().for_each(|metrics| metrics.follow(&app));
         self.handle.swap(app);
         let changes = std::mem::replace(&mut self.running, new.clone()).changes(&new);
         let what = if changes.is_empty() {

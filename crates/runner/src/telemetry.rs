@@ -20,14 +20,14 @@ use runner_manifest::ComponentId;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
-pub(crate) use self::escape::{cut, line as escaped};
+pub(crate) use self::escape::{block as blocked, cut, line as escaped};
 pub(crate) use self::json::{denial, diagnostic, short_safe};
 pub(crate) use self::notice::Notice;
 pub(crate) use self::text::{bytes, headed, took};
 pub(crate) use self::time::of as rfc3339;
 
 use self::log::Log;
-pub(crate) use self::queue::{Queue, Speaker};
+pub(crate) use self::queue::{Dropped, Queue, Speaker};
 use crate::cli::{Color, LogFormat};
 
 /// What a line looks like.
@@ -121,6 +121,11 @@ impl Telemetry {
     /// Whether what is said is written at all: where no thread could be started nothing is.
     pub(crate) fn is_written(&self) -> bool {
         self.queue.is_written()
+    }
+
+    /// How many lines nobody will read.
+    pub(crate) fn dropped(&self) -> Dropped {
+        self.queue.dropped()
     }
 
     /// Waits until all that was said is written, unless the reader of stderr has stopped reading.

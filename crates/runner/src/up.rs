@@ -1,12 +1,15 @@
 //! `runner up`: load, listen, serve, reload, drain.
 
-use std::io;
+use std::future::pending;
+use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use runner_host::App;
 use runner_trigger_http::{
@@ -16,14 +19,18 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::JoinHandle;
+use tokio::time::{Sleep, sleep};
 
 use crate::account::Account;
+use crate::admin::Admin;
 use crate::banner;
 use crate::cli::{ClientArgs, Global, Up};
 use crate::control::{Control, Predecessor, Subject};
+use crate::dev_errors::{self, DevErrors};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, limit};
 use crate::load::{self, Loader, Reader};
+use crate::metrics::Metrics;
 use crate::print::Print;
 use crate::reload::Reloads;
 use crate::rights::Snapshot;
@@ -95,8 +102,22 @@ fn serve(
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let engine = load::engine(load::cache_dir(&args.cache, environment))?;
-        let events = account.listening(telemetry.events());
-        let loader = Loader::new(engine, load::outbound(&args.door)?, events);
+        let mut events = account.listening(telemetry.events());
+        let metrics = args.operation.admin.as_ref().map(|_| {
+            let audit = account.dropped().map(|dropped| ("audit", dropped));
+            let logs = [("log", telemetry.dropped())].into_iter().chain(audit);
+            Metrics::new(engine.clone(), logs.collect())
+        });
+        if let Some(metrics) = &metrics {
+            events = metrics.listening(events);
+        }
+        let mut refuse = dev_errors::plain();
+        if shows_errors(args) {
+            let errors = DevErrors::default();
+            events = errors.listening(events);
+            refuse = errors.refuse();
+        }
+        let loader = Loader::new(engine, load::outbound(&args.door)?, events, refuse);
         Service {
             args,
             reader,
@@ -106,6 +127,7 @@ fn serve(
             account: &account,
             inherited,
             descriptors,
+            metrics,
         }
         .run()
         .await
@@ -114,6 +136,12 @@ fn serve(
     runtime.shutdown_background();
     account.finish(telemetry);
     exit
+}
+
+/// Whether clients are told causes. Only a developer has a terminal and watches his files.
+fn shows_errors(args: &Up) -> bool {
+    let is_developer = || args.watch && std::io::stderr().is_terminal();
+    args.operation.dev_errors.unwrap_or_else(is_developer)
 }
 
 /// The runtime that everything runs on.
@@ -157,11 +185,13 @@ struct Service<'a> {
     inherited: Option<TcpListener>,
     /// How many files and sockets may be open.
     descriptors: usize,
+    metrics: Option<Metrics>,
 }
 
 impl Service<'_> {
     async fn run(mut self) -> Result<Exit, Failure> {
         let mut signals = Signals::listen()?;
+        let admin = self.admin().await?;
         let (wish, wishes) = channel(1);
         let watch = if self.args.watch {
             let certificate = [&self.args.network.tls_cert, &self.args.network.tls_key];
@@ -177,12 +207,16 @@ impl Service<'_> {
             exit = signals.stop() => return Ok(exit),
         };
         let running = Snapshot::of(&app);
+        self.metrics.iter().for_each(|metrics| metrics.follow(&app));
         let socket = self.socket(predecessor.as_ref())?;
         let (server, listening) = self.bind(app, socket).await?;
         let handle = server.handle();
         let retire = Arc::new(Notify::new());
         let control = self.control(&handle, retire.clone()).await;
         let serving = tokio::spawn(server.serve());
+        if let Some(admin) = &admin {
+            admin.ready(&handle);
+        }
         if let Some(predecessor) = predecessor {
             self.relieve(predecessor).await;
         }
@@ -193,16 +227,20 @@ impl Service<'_> {
             loader: self.loader.clone(),
             handle: handle.clone(),
             telemetry: self.telemetry.clone(),
+            metrics: self.metrics.clone(),
             watch,
             running,
             generation: FIRST,
         };
         let reloading = tokio::spawn(reloads.run(wishes));
         let exit = self
-            .attend(serving, &handle, &mut signals, &wish, &retire)
+            .attend(serving, &handle, admin.as_ref(), &mut signals, &wish, &retire)
             .await;
         if let Some(control) = control {
             control.close().await;
+        }
+        if let Some(admin) = admin {
+            admin.close().await;
         }
         reloading.abort();
         // The app goes with it, and with the app the copies of its files.
@@ -295,6 +333,17 @@ impl Service<'_> {
         }
     }
 
+    /// Opens the admin listener, before anything is loaded: that can take seconds, and is a state to be asked about.
+    async fn admin(&self) -> Result<Option<Admin>, Failure> {
+        let Some((address, metrics)) = self.args.operation.admin.as_ref().zip(self.metrics.clone())
+        else {
+            return Ok(None);
+        };
+        let (admin, notices) = Admin::open(address, metrics).await?;
+        notices.iter().for_each(|notice| self.telemetry.say(notice));
+        Ok(Some(admin))
+    }
+
     /// Listens; and what to say of it.
     async fn bind(
         &self,
@@ -326,18 +375,27 @@ impl Service<'_> {
         &self,
         mut serving: JoinHandle<Drained>,
         handle: &Handle,
+        admin: Option<&Admin>,
         signals: &mut Signals,
         wish: &Sender<()>,
         retire: &Notify,
     ) -> Result<Exit, Failure> {
-        let mut draining = false;
+        let (mut draining, mut delay) = (false, None);
         loop {
             let signal = tokio::select! {
                 drained = &mut serving => return self.drained(drained.map_err(|error| Failure::of(Exit::App, &error))?),
+                () = over(&mut delay) => {
+                    delay = None;
+                    handle.drain();
+                    continue;
+                }
                 signal = signals.next() => signal,
                 () = retire.notified(), if !draining => {
                     draining = true;
                     let goodbye = self.goodbye(handle).with("taken_over", true);
+                    if let Some(admin) = admin {
+                        admin.draining(handle);
+                    }
                     handle.hand_over();
                     self.telemetry.say(&goodbye);
                     continue;
@@ -348,8 +406,15 @@ impl Service<'_> {
                 Signal::Stop(_) => {
                     draining = true;
                     let goodbye = self.goodbye(handle);
+                    // Who asks whether it is ready knows before who connects.
+                    if let Some(admin) = admin {
+                        admin.draining(handle);
+                    }
                     // Who reads that it drains may rely on it.
-                    handle.drain();
+                    match self.args.operation.drain_delay {
+                        Duration::ZERO => handle.drain(),
+                        time => delay = Some(Box::pin(sleep(time))),
+                    }
                     self.telemetry.say(&goodbye);
                 }
                 Signal::Reload if draining => {}
@@ -361,10 +426,20 @@ impl Service<'_> {
 
     fn goodbye(&self, handle: &Handle) -> Notice {
         let (requests, patience) = (handle.in_flight(), self.args.drain_timeout);
+        let delay = self.args.operation.drain_delay;
+        let after = match delay {
+            Duration::ZERO => String::new(),
+            time => format!(" after {time:?}"),
+        };
         let text = format!(
-            "draining: {requests} requests in flight, at most {patience:?}; signal again to stop at once"
+            "draining{after}: {requests} requests in flight, at most {patience:?}; signal again to stop at once"
         );
-        Notice::new("draining", text).with("in_flight", requests)
+        Notice::new("draining", text)
+            .with("in_flight", requests)
+            .with(
+                "delay_ms",
+                u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            )
     }
 
     fn drained(&self, drained: Drained) -> Result<Exit, Failure> {
@@ -410,6 +485,14 @@ fn another(why: io::ErrorKind) -> &'static str {
             "ports below 1024 are for the privileged: choose another with `--listen`; port 0 takes a free one"
         }
         _ => "free it, or choose another with `--listen`; port 0 takes a free one",
+    }
+}
+
+/// Returns once a delay that was begun is over.
+async fn over(delay: &mut Option<Pin<Box<Sleep>>>) {
+    match delay {
+        Some(delay) => delay.await,
+        None => pending().await,
     }
 }
 

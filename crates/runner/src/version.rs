@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use serde_json::json;
 
 /// The wasmtime is the one of the lock file, which a test holds against it.
-const WASMTIME: &str = "48.0.8";
+pub(crate) const WASMTIME: &str = "48.0.8";
 
 /// What stands behind `runner`.
 pub(crate) const TEXT: &str = concat!(

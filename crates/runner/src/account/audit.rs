@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use runner_host::{Decision, Event};
 
 use crate::exit::{Exit, Failure};
-use crate::telemetry::{Notice, Queue, Speaker, Telemetry, json};
+use crate::telemetry::{Dropped, Notice, Queue, Speaker, Telemetry, json};
 
 /// A full disk is told once in this time.
 const QUIET: Duration = Duration::from_secs(10);
@@ -58,6 +58,11 @@ impl Audit {
     pub(super) fn take(&self, decision: &Decision<'_>) {
         let line = json::event(&Event::Decision(*decision));
         self.queue.push(line, Speaker::Us);
+    }
+
+    /// How many decisions nobody will read.
+    pub(super) fn dropped(&self) -> Dropped {
+        self.queue.dropped()
     }
 
     /// Waits, not for ever, until all are written.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::{is_private, is_same_user, sockets};
+use super::{is_private, sockets};
+use crate::socket;
 
 /// A process that takes longer has other worries than to be inspected.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -32,22 +32,9 @@ pub(crate) async fn ask(folders: &[PathBuf], manifest: &Path, question: &str) ->
 }
 
 async fn answer(path: &Path, question: &str) -> io::Result<Value> {
-    let mut stream = reach(path).await?;
+    let mut stream = socket::reach(path).await?;
     stream.write_all(format!("{question}\n").as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(ANSWER).read_to_end(&mut answer).await?;
     serde_json::from_slice(&answer).map_err(io::Error::other)
-}
-
-/// Connects to a control socket of our own user.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "runner's own command asks runner's own server, by a name that no guest and no manifest can choose"
-)]
-pub(super) async fn reach(path: &Path) -> io::Result<UnixStream> {
-    let stream = UnixStream::connect(path).await?;
-    if is_same_user(&stream) {
-        return Ok(stream);
-    }
-    Err(io::ErrorKind::PermissionDenied.into())
 }

@@ -38,7 +38,28 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Counts {
     waiting: AtomicUsize,
+    /// Not told yet.
     lost: AtomicU64,
+    /// Told or not.
+    lost_in_all: AtomicU64,
+}
+
+/// How many lines of a queue nobody will read; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Dropped(Arc<Counts>);
+
+impl Dropped {
+    /// Since the process started.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.lost_in_all.load(Ordering::Relaxed)
+    }
+}
+
+impl Counts {
+    fn lose(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
+        self.lost_in_all.fetch_add(lines, Ordering::Relaxed);
+    }
 }
 
 enum Item {
@@ -78,7 +99,7 @@ impl Queue {
             || self.sender.send(Item::Line(line)).is_err()
         {
             self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+            self.counts.lose(1);
         }
     }
 
@@ -86,6 +107,11 @@ impl Queue {
     pub(crate) fn is_written(&self) -> bool {
         let (done, _) = sync_channel(1);
         self.sender.send(Item::Flush(done)).is_ok()
+    }
+
+    /// What it has dropped.
+    pub(crate) fn dropped(&self) -> Dropped {
+        Dropped(self.counts.clone())
     }
 
     /// Waits, not for ever, until all lines before are written.
@@ -165,7 +191,9 @@ impl<L: Fn(u64) -> String> Writer<L> {
     fn write(&mut self) {
         let written = write(&mut self.out, &self.batch.text);
         let ended = self.batch.end(written);
-        self.counts.lost.fetch_add(ended.lost, Ordering::Relaxed);
+        self.counts.lose(ended.lost);
+        // These were counted when they were lost: they are to be told again.
+        self.counts.lost.fetch_add(ended.untold, Ordering::Relaxed);
         self.counts
             .waiting
             .fetch_sub(ended.taken, Ordering::Relaxed);
@@ -178,6 +206,8 @@ struct Ended {
     taken: usize,
     /// Lines that nobody will read.
     lost: u64,
+    /// Lines lost before, of which nobody will read either.
+    untold: u64,
 }
 
 impl Batch {
@@ -193,16 +223,21 @@ impl Batch {
 
     /// Begins anew after the first `written` bytes have gone out.
     fn end(&mut self, written: usize) -> Ended {
-        let mut ended = Ended { taken: 0, lost: 0 };
+        let mut ended = Ended {
+            taken: 0,
+            lost: 0,
+            untold: 0,
+        };
         for line in &self.lines {
-            let counts = match line.what {
+            let is_lost = line.end > written;
+            match line.what {
                 What::Said => {
                     ended.taken += 1;
-                    1
+                    ended.lost += u64::from(is_lost);
                 }
-                What::TellsOf(count) => count,
-            };
-            ended.lost += if line.end > written { counts } else { 0 };
+                What::TellsOf(count) if is_lost => ended.untold += count,
+                What::TellsOf(_) => {}
+            }
         }
         let whole = self.lines.iter().any(|line| line.end == written);
         let mended = self.torn && written == 1;
@@ -300,6 +335,7 @@ mod tests {
         let text = disk.text.lock().expect("no one panics with it").clone();
         let text = String::from_utf8(text).expect("we wrote it");
         assert_eq!(text, "first\nsecond\nfourth\nlost 2\n");
+        assert_eq!(queue.dropped().count(), 2, "each line once");
     }
 
     #[test]
@@ -327,5 +363,6 @@ mod tests {
             .filter_map(|line| line.strip_prefix("dropped "));
         let told: Vec<usize> = told.map(|count| count.parse().expect("a number")).collect();
         assert_eq!(told.iter().sum::<usize>(), CAPACITY, "{told:?}");
+        assert_eq!(queue.dropped().count(), CAPACITY as u64);
     }
 }

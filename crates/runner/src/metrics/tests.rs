@@ -1,0 +1,114 @@
+//! What is counted, and that it is bounded.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use runner_host::{EngineOptions, RequestId};
+
+use super::*;
+
+fn metrics() -> Metrics {
+    let engine = Engine::new(EngineOptions::default()).expect("an engine");
+    Metrics::new(engine, Vec::new())
+}
+
+fn record(component: Option<&str>, method: &str, status: u16) -> Record {
+    Record {
+        request_id: RequestId::next(),
+        component: component.map(|id| id.parse().expect("an id")),
+        route: None,
+        method: Method::from_bytes(method.as_bytes()).expect("a method"),
+        path: "/".into(),
+        status: StatusCode::from_u16(status).expect("a status"),
+        bytes: 0,
+        duration: Duration::from_millis(3),
+        denials: 0,
+        outcome: Outcome::Complete,
+        client: Some(([127, 0, 0, 1], 5000).into()),
+    }
+}
+
+/// The lines of the page that begin so, without the buckets.
+fn lines(metrics: &Metrics, begin: &str) -> Vec<String> {
+    let page = metrics.render(&Gauges::default());
+    let lines = page.lines().filter(|line| line.starts_with(begin));
+    let lines = lines.filter(|line| !line.contains("_bucket"));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_request_is_counted_by_component_method_and_class() {
+    let metrics = metrics();
+    let known = [("shop".parse().expect("an id"), Component::default())];
+    metrics.0.components.store(Arc::new(known.into()));
+    let inside = Record {
+        client: None,
+        outcome: Outcome::ClientGone,
+        ..record(Some("shop"), "GET", 200)
+    };
+    for record in [
+        record(Some("shop"), "GET", 200),
+        record(Some("shop"), "GET", 204),
+        record(Some("shop"), "BREW", 418),
+        record(Some("gone"), "POST", 502),
+        record(None, "GET", 404),
+        inside,
+    ] {
+        metrics.listening(Arc::new(|_| {}))(Event::Request(&record));
+    }
+    let name = "http_server_request_duration_seconds";
+    let series = |component: &str, method: &str, class: &str, sum: &str, count: u8| {
+        let labels = format!(
+            "{{component=\"{component}\",http_request_method=\"{method}\",status_class=\"{class}\"}}"
+        );
+        [
+            format!("{name}_sum{labels} {sum}"),
+            format!("{name}_count{labels} {count}"),
+        ]
+    };
+    let expected = [
+        series("shop", "GET", "2xx", "0.006", 2),
+        series("shop", OTHER, "4xx", "0.003", 1),
+        series("", "GET", "4xx", "0.003", 1),
+        series(OTHER, "POST", "5xx", "0.003", 1),
+    ];
+    assert_eq!(lines(&metrics, name), expected.concat());
+    let inside = "runner_inside_requests_total{component=\"shop\",status_class=\"2xx\"} 1";
+    assert_eq!(lines(&metrics, "runner_inside"), [inside]);
+    let gone = "runner_client_gone_total{component=\"shop\"} 1";
+    assert_eq!(lines(&metrics, "runner_client_gone"), [gone]);
+}
+
+#[test]
+fn made_up_methods_and_components_make_no_series() {
+    let metrics = metrics();
+    for n in 0..10_000 {
+        metrics.request(&record(Some(&format!("c{n}")), &format!("M{n}"), 200));
+    }
+    let counts = lines(&metrics, "http_server_request_duration_seconds_count");
+    let expected = "http_server_request_duration_seconds_count\
+        {component=\"_OTHER\",http_request_method=\"_OTHER\",status_class=\"2xx\"} 10000";
+    assert_eq!(counts, [expected]);
+}
+
+#[test]
+fn every_family_has_its_help_and_type_once_and_every_sample_its_family() {
+    let metrics = metrics();
+    metrics.request(&record(None, "GET", 404));
+    let page = metrics.render(&Gauges::default());
+    let mut families = std::collections::BTreeSet::new();
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let name = rest.split(' ').next().unwrap_or_default();
+            assert!(families.insert(name), "{name} twice");
+            assert!(page.contains(&format!("# HELP {name} ")), "{name}");
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap_or_default();
+            let of = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end));
+            let is_known = families.contains(name) || of.is_some_and(|of| families.contains(of));
+            assert!(is_known, "{line}");
+        }
+    }
+}
