@@ -20,14 +20,15 @@ mod rules;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use http::StatusCode;
 use runner_host::{App, Decision, Engine, Event, Events, Outcome, Record, Verdict};
 use runner_manifest::ComponentId;
 use runner_trigger_http::Handle;
 
-use self::cells::{Cells, add};
+use self::cells::{Cells, add, class_name};
 use self::rules::Rules;
 use crate::telemetry::Dropped;
 
@@ -62,6 +63,19 @@ struct Component {
 pub(crate) enum Reload {
     Done,
     Failed,
+}
+
+/// How a call out ended.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the host does not tell yet when a call has ended")
+)]
+enum Ended {
+    Status(StatusCode),
+    Denied,
+    /// One of few names.
+    Error(&'static str),
 }
 
 /// What is not counted but is, at the moment of a scrape.
@@ -155,6 +169,23 @@ impl Metrics {
             Outcome::ClientGone => add(&cells.client_gone),
             Outcome::GuestFailed => add(&cells.guest_failed),
         }
+    }
+
+    /// A call out has ended: with a status, denied, or with the name of an error.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the host does not tell yet when a call has ended")
+    )]
+    fn called(&self, component: &ComponentId, ended: Ended, duration: Duration) {
+        let outcome = match ended {
+            Ended::Status(status) => class_name(status),
+            Ended::Denied => "denied",
+            Ended::Error(name) => name,
+        };
+        let components = self.0.components.load();
+        let component = components.get(component);
+        let cells = component.map_or(&self.0.others, |component| &component.cells);
+        cells.calls.observe(outcome, duration);
     }
 
     fn decision(&self, decision: &Decision<'_>) {

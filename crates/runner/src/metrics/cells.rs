@@ -48,6 +48,8 @@ pub(super) struct Cells {
     pub(super) client_gone: AtomicU64,
     pub(super) guest_failed: AtomicU64,
     pub(super) allowed: AtomicU64,
+    /// Calls out, by how they ended.
+    pub(super) calls: Outcomes,
     /// Denials of a component that is gone: its rules are gone too.
     pub(super) denied: AtomicU64,
 }
@@ -83,6 +85,34 @@ impl Cells {
         let classes = CLASSES.iter().zip(&self.inside);
         let counts = classes.map(|(class, count)| (*class, read(count)));
         counts.filter(|(_, count)| *count > 0)
+    }
+}
+
+/// More names than there are: the classes of statuses, `denied`, and the errors that a guest can be told.
+const MOST_OUTCOMES: usize = 32;
+
+/// A histogram for each of few names, which the program itself chooses.
+#[derive(Default)]
+pub(super) struct Outcomes([OnceLock<Box<(&'static str, Histogram)>>; MOST_OUTCOMES]);
+
+impl Outcomes {
+    /// The first free slot becomes the name's. Should there ever be too many names, the last slot takes them all.
+    pub(super) fn observe(&self, name: &'static str, duration: Duration) {
+        for (at, slot) in self.0.iter().enumerate() {
+            let (of, histogram) = &**slot.get_or_init(|| match at + 1 {
+                MOST_OUTCOMES => Box::new((OTHER, Histogram::default())),
+                _ => Box::new((name, Histogram::default())),
+            });
+            if *of == name || at + 1 == MOST_OUTCOMES {
+                return histogram.observe(duration);
+            }
+        }
+    }
+
+    /// Those that there were.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, &Histogram)> {
+        let made = self.0.iter().map_while(OnceLock::get);
+        made.map(|slot| (slot.0, &slot.1))
     }
 }
 
@@ -133,6 +163,11 @@ fn class_of(status: StatusCode) -> usize {
     usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1
 }
 
+/// How a call out is said to have ended that was answered.
+pub(super) fn class_name(status: StatusCode) -> &'static str {
+    CLASSES[class_of(status)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +191,27 @@ mod tests {
             let status = StatusCode::from_u16(status).expect("three digits");
             assert_eq!(CLASSES[class_of(status)], class, "{status}");
         }
+    }
+
+    #[test]
+    fn outcomes_are_few() {
+        const NAMES: [&str; 3] = ["2xx", "denied", "2xx"];
+        let outcomes = Outcomes::default();
+        for name in NAMES {
+            outcomes.observe(name, Duration::ZERO);
+        }
+        let counts = |outcomes: &Outcomes| -> Vec<(&str, u64)> {
+            let all = outcomes.all();
+            all.map(|(name, found)| (name, found.counts()[BOUNDS.len()]))
+                .collect()
+        };
+        assert_eq!(counts(&outcomes), [("2xx", 2), ("denied", 1)]);
+        for n in 0..MOST_OUTCOMES {
+            outcomes.observe(Box::leak(format!("made up {n}").into()), Duration::ZERO);
+        }
+        let many = counts(&outcomes);
+        assert_eq!(many.len(), MOST_OUTCOMES);
+        assert_eq!(many.last(), Some(&(OTHER, 3)));
     }
 
     #[test]

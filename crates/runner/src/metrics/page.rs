@@ -37,6 +37,18 @@ impl Metrics {
             rows,
             |cells| read(&cells.allowed),
         );
+        let name = "http_client_request_duration_seconds";
+        page.family(
+            name,
+            Kind::Histogram,
+            "Outbound calls, from their beginning to the response's end, by how they ended.",
+        );
+        for (component, cells) in rows {
+            for (outcome, histogram) in cells.calls.all() {
+                let labels = [("component", *component), ("outcome", outcome)];
+                show_histogram(page, name, &labels, histogram);
+            }
+        }
         let name = "runner_denials_total";
         page.family(
             name,

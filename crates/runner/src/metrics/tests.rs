@@ -1,8 +1,6 @@
 //! What is counted, and that it is bounded.
 
-use std::time::Duration;
-
-use http::{Method, StatusCode};
+use http::Method;
 use runner_host::{EngineOptions, RequestId};
 
 use super::*;
@@ -77,6 +75,36 @@ fn a_request_is_counted_by_component_method_and_class() {
     assert_eq!(lines(&metrics, "runner_inside"), [inside]);
     let gone = "runner_client_gone_total{component=\"shop\"} 1";
     assert_eq!(lines(&metrics, "runner_client_gone"), [gone]);
+}
+
+#[test]
+fn a_call_out_is_counted_by_how_it_ended() {
+    let metrics = metrics();
+    let shop: ComponentId = "shop".parse().expect("an id");
+    let known = [(shop.clone(), Component::default())];
+    metrics.0.components.store(Arc::new(known.into()));
+    let status = StatusCode::from_u16(204).expect("a status");
+    for ended in [
+        Ended::Status(status),
+        Ended::Error("connection-refused"),
+        Ended::Denied,
+        Ended::Status(status),
+    ] {
+        metrics.called(&shop, ended, Duration::from_millis(3));
+    }
+    let gone = "gone".parse().expect("an id");
+    metrics.called(&gone, Ended::Denied, Duration::from_millis(3));
+    let name = "http_client_request_duration_seconds";
+    let series = |component: &str, outcome: &str, count: u8| {
+        format!("{name}_count{{component=\"{component}\",outcome=\"{outcome}\"}} {count}")
+    };
+    let expected = [
+        series("shop", "2xx", 2),
+        series("shop", "connection-refused", 1),
+        series("shop", "denied", 1),
+        series(OTHER, "denied", 1),
+    ];
+    assert_eq!(lines(&metrics, &format!("{name}_count")), expected);
 }
 
 #[test]
