@@ -66,7 +66,7 @@ fn check_host<B>(request: &Request<B>, hosts: Hosts) -> Result<(), StatusCode> {
         return Ok(());
     }
     let named = named(request.headers(), request.uri(), request.version())?;
-    match named.iter().all(|name| is_loopback(name)) {
+    match named.iter().all(is_loopback) {
         true => Ok(()),
         false => Err(StatusCode::FORBIDDEN),
     }
