@@ -88,7 +88,7 @@ mod tests {
             "http://a.test",
             "https://a.test:444",
             "http://x.b.test",
-            "http://0.0.0.0",
+            "http://c.test:81",
         ] {
             deny(&rules, &first, url);
         }
