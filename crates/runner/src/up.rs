@@ -234,7 +234,14 @@ impl Service<'_> {
         };
         let reloading = tokio::spawn(reloads.run(wishes));
         let exit = self
-            .attend(serving, &handle, admin.as_ref(), &mut signals, &wish, &retire)
+            .attend(
+                serving,
+                &handle,
+                admin.as_ref(),
+                &mut signals,
+                &wish,
+                &retire,
+            )
             .await;
         if let Some(control) = control {
             control.close().await;

@@ -75,5 +75,5 @@ fn a_template_is_filled_once_and_no_error_shows_with_what() {
 
 #[test]
 fn no_other_reader_sees_another_request() {
-    all("requests", runner_fuzz::requests::check);
+    all("requests", 4, runner_fuzz::requests::check);
 }

@@ -58,12 +58,15 @@ impl Scene {
             requests: requests.clone(),
             limits: Limits::default(),
             stats: stats.clone(),
+            proxies: Default::default(),
         };
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
         let peer = Peer {
             address,
             local: address,
             scheme: "http",
+            client_scheme: "http",
+            is_proxy: false,
         };
         let preface = Bytes::from_static(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         let serving = tokio::spawn(connections.http2(preface, server, || (), peer, stats.open()));
