@@ -15,9 +15,10 @@ use wasmtime_wasi_http::WasiBody;
 use crate::body::{Body, into_wasi};
 use crate::component::{self, Loaded};
 use crate::denials::Denials;
-use crate::event::{Event, Events, Outcome, Record, RequestId};
+use crate::event::{Event, Events, Execution, Outcome, Record, RequestId};
 use crate::handler::{Call, Handler};
 use crate::identity::{self, Seen};
+use crate::trace::{Trace, Tracing};
 use crate::usage::Used;
 use crate::{BoxError, Client, Engine, Error, Forwarded, LoadError, answered, caps};
 
@@ -36,6 +37,8 @@ pub struct Services {
     pub events: Events,
     /// How a refused request looks to whoever made it, over a socket or inside the app.
     pub refuse: Refuse,
+    /// Whether traces are collected.
+    pub tracing: Tracing,
 }
 
 /// Makes a response of a request that has none.
@@ -78,6 +81,9 @@ struct Turn {
     denials: Arc<AtomicU64>,
     component: Option<ComponentId>,
     route: Option<String>,
+    started: Instant,
+    trace: Trace,
+    execution: Option<Execution>,
 }
 
 impl App {
@@ -153,7 +159,9 @@ impl App {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.answer(Target::Route, request.map(into_wasi), client, 0)
+        let trace = Trace::of_request(request.headers(), self.services.tracing);
+        let turn = Turn::new(0, trace);
+        self.answer(turn, Target::Route, request.map(into_wasi), client)
             .await
     }
 
@@ -165,17 +173,18 @@ impl App {
         client: Option<std::net::SocketAddr>,
         answer: impl FnOnce(RequestId) -> Response<Body>,
     ) -> Response<Body> {
-        let turn = Turn::new(0);
+        let turn = Turn::new(0, Trace::root(self.services.tracing));
         let response = answer(turn.request_id);
-        self.record(turn, method, path, client, Instant::now(), response)
+        self.record(turn, method, path, client, None, response)
     }
 
-    /// A guest's call to its own app.
+    /// A guest's call to its own app; `caller` is the call's span.
     pub(crate) async fn call(
         self: &Arc<App>,
         target: Target,
         mut request: Request<WasiBody>,
         depth: u8,
+        caller: &Trace,
     ) -> Response<Body> {
         let authority = request
             .uri()
@@ -190,29 +199,27 @@ impl App {
             authority,
             forwarded: Forwarded::Removed,
         };
-        self.answer(target, request, client, depth).await
+        let turn = Turn::new(depth, caller.child());
+        self.answer(turn, target, request, client).await
     }
 
     async fn answer(
         self: &Arc<App>,
+        turn: Turn,
         target: Target,
         request: Request<WasiBody>,
         client: Client,
-        depth: u8,
     ) -> Response<Body> {
-        let started = Instant::now();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let address = client.address;
         let mut waiting = Waiting {
             app: self,
-            turn: Some(Turn::new(depth)),
+            turn: Some(turn),
             method,
             path,
-            address,
-            started,
+            client,
         };
         let turn = waiting.turn.as_mut().expect("put there above");
-        let answer = self.dispatch(turn, target, request, client).await;
+        let answer = self.dispatch(turn, target, request, &waiting.client).await;
         let answer = answer.and_then(answered::check);
         let response = answer.unwrap_or_else(|error| self.refuse(turn, &error));
         waiting.record(response)
@@ -238,7 +245,7 @@ impl App {
         turn: &mut Turn,
         target: Target,
         mut request: Request<WasiBody>,
-        client: Client,
+        client: &Client,
     ) -> Result<Response<Body>, Error> {
         if turn.depth > caps::DEPTH {
             return Err(Error::Loop(caps::DEPTH));
@@ -247,7 +254,7 @@ impl App {
         let (id, found) = match &target {
             Target::Component(id) => (id, None),
             Target::Route => {
-                let Some(found) = self.find(&client, &path) else {
+                let Some(found) = self.find(client, &path) else {
                     return default_answer(&path);
                 };
                 turn.route = Some(found.matched_route.to_owned());
@@ -268,9 +275,13 @@ impl App {
             .map(|query| format!("?{query}"))
             .unwrap_or_default();
         identity::strip(request.headers_mut(), client.forwarded);
-        identity::add(request.headers_mut(), &query, &path, &seen, &client);
-        *request.uri_mut() = seen_by_guest(&query, &path, &client)?;
-        handler.handle(turn.call(self), request).await
+        identity::add(request.headers_mut(), &query, &path, &seen, client);
+        *request.uri_mut() = seen_by_guest(&query, &path, client)?;
+        let trace = turn.execute();
+        if self.services.tracing.is_on() {
+            trace.tell_guest(request.headers_mut());
+        }
+        handler.handle(turn.call(self, trace), request).await
     }
 
     fn find<'a>(&'a self, client: &Client, path: &NormalPath) -> Option<Match<'a>> {
@@ -287,7 +298,7 @@ impl App {
         method: Method,
         path: String,
         client: Option<std::net::SocketAddr>,
-        started: Instant,
+        server: Option<(&'static str, String)>,
         response: Response<Body>,
     ) -> Response<Body> {
         let expected = response
@@ -307,16 +318,16 @@ impl App {
             denials: 0,
             outcome: Outcome::Complete,
             client,
+            server,
+            started: turn.started,
+            trace: turn.trace,
+            execution: turn.execution,
         };
-        response.map(|body| {
-            body.recorded(
-                record,
-                denials,
-                started,
-                expected,
-                self.services.events.clone(),
-            )
-        })
+        response.map(|body| body.recorded(record, denials, expected, self.services.events.clone()))
+    }
+
+    pub(crate) fn tracing(&self) -> Tracing {
+        self.services.tracing
     }
 
     pub(crate) fn outbound(&self) -> &Outbound {
@@ -347,8 +358,7 @@ struct Waiting<'a> {
     turn: Option<Turn>,
     method: Method,
     path: String,
-    address: Option<std::net::SocketAddr>,
-    started: Instant,
+    client: Client,
 }
 
 impl Waiting<'_> {
@@ -357,8 +367,11 @@ impl Waiting<'_> {
             return response;
         };
         let (method, path) = (self.method.clone(), std::mem::take(&mut self.path));
+        let client = self.client.address;
+        let authority = std::mem::take(&mut self.client.authority);
+        let server = Some((self.client.scheme, authority));
         self.app
-            .record(turn, method, path, self.address, self.started, response)
+            .record(turn, method, path, client, server, response)
     }
 }
 
@@ -375,22 +388,37 @@ impl Drop for Waiting<'_> {
 }
 
 impl Turn {
-    fn new(depth: u8) -> Turn {
+    fn new(depth: u8, trace: Trace) -> Turn {
         Turn {
             request_id: RequestId::next(),
             depth,
             denials: Arc::default(),
             component: None,
             route: None,
+            started: Instant::now(),
+            trace,
+            execution: None,
         }
     }
 
-    fn call(&self, app: &Arc<App>) -> Call {
+    /// A guest begins to run: its span.
+    fn execute(&mut self) -> Trace {
+        let trace = self.trace.child();
+        self.execution = Some(Execution {
+            span: trace.span,
+            after: self.started.elapsed(),
+            duration: Duration::ZERO,
+        });
+        trace
+    }
+
+    fn call(&self, app: &Arc<App>, trace: Trace) -> Call {
         Call {
             app: app.clone(),
             request_id: self.request_id,
             depth: self.depth,
             denials: self.denials.clone(),
+            trace,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -91,19 +91,30 @@ impl Body {
         mut self,
         record: Record,
         denials: Arc<AtomicU64>,
-        started: Instant,
         expected: Option<u64>,
         events: Events,
     ) -> Body {
-        self.record = Some(Recorder {
+        let mut recorder = Recorder {
             record,
             denials,
-            started,
             expected,
             ended: false,
+            executed: None,
             events,
-        });
+        };
+        if !self.is_being_written() {
+            recorder.execution_ended();
+        }
+        self.record = Some(recorder);
         self
+    }
+
+    /// Whether its guest still runs.
+    fn is_being_written(&self) -> bool {
+        match &self.source {
+            Source::Bytes(_) => false,
+            Source::Guest(written) => written.guest.is_some(),
+        }
     }
 
     fn poll_source(
@@ -148,7 +159,9 @@ impl Written {
         if let Poll::Ready(ended) = guest.as_mut().poll(cx) {
             self.guest = None;
             self.failed = ended.is_err();
-            if let (Err(error), Some(record)) = (ended, record) {
+            let Some(record) = record else { return };
+            record.execution_ended();
+            if let Err(error) = ended {
                 record.failed(&error);
             }
         }
@@ -218,9 +231,10 @@ impl Drop for Body {
 struct Recorder {
     record: Record,
     denials: Arc<AtomicU64>,
-    started: Instant,
     expected: Option<u64>,
     ended: bool,
+    /// How long the guest ran; none while it does.
+    executed: Option<Duration>,
     events: Events,
 }
 
@@ -232,6 +246,13 @@ impl Recorder {
             }
             Some(Err(_)) => self.record.outcome = Outcome::GuestFailed,
             None => self.ended = true,
+        }
+    }
+
+    fn execution_ended(&mut self) {
+        if let Some(execution) = &self.record.execution {
+            let since = self.record.started.elapsed();
+            self.executed = Some(since.saturating_sub(execution.after));
         }
     }
 
@@ -263,7 +284,11 @@ impl Recorder {
             self.record.outcome = Outcome::ClientGone;
         }
         self.record.denials = self.denials.load(Ordering::Relaxed);
-        self.record.duration = self.started.elapsed();
+        self.record.duration = self.record.started.elapsed();
+        if let Some(execution) = &mut self.record.execution {
+            let until_now = self.record.duration.saturating_sub(execution.after);
+            execution.duration = self.executed.unwrap_or(until_now);
+        }
         (self.events)(Event::Request(&self.record));
     }
 }

@@ -4,13 +4,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 use runner_manifest::{AllowedHost, ComponentId, Destination};
 use runner_outbound::Denied;
 
-use crate::Error;
+use crate::{Error, SpanId, Trace};
 
 /// Receives every [`Event`]. It is called on the request's own path: it must return at once and never block.
 pub type Events = Arc<dyn Fn(Event<'_>) + Send + Sync>;
@@ -36,6 +36,8 @@ pub enum Event<'a> {
     /// An outbound call was decided: every one, never folded. One that is allowed by its name can be denied a moment later
     /// for the addresses that the name leads to; then it is told twice.
     Decision(Decision<'a>),
+    /// An outbound call has ended, also one that was denied, and one inside the app. Every one, never folded.
+    Call(Called<'a>),
     /// A guest wrote a line to its standard output or error. The text is the guest's: escape it.
     Line {
         /// Who wrote it.
@@ -105,6 +107,53 @@ pub enum Verdict<'a> {
     Deny(&'a Denied),
 }
 
+/// One outbound call that has ended: the body of its response has, or it failed, was denied, or was let go of.
+#[derive(Clone, Copy, Debug)]
+pub struct Called<'a> {
+    /// Who called.
+    pub component: &'a ComponentId,
+    /// Which load of the manifest decided.
+    pub generation: u64,
+    /// While serving which request.
+    pub request_id: RequestId,
+    /// The method of the call, cut to 64 bytes.
+    pub method: &'a Method,
+    /// Where to; none where what the guest wrote is no destination.
+    pub to: Option<&'a Destination>,
+    /// The rule that allowed it by name; its address may still have been denied. None where no rule did.
+    pub rule: Option<&'a AllowedHost>,
+    /// How it ended.
+    pub outcome: CallOutcome,
+    /// When it began.
+    pub started: Instant,
+    /// Until it ended.
+    pub duration: Duration,
+    /// Its span; the parent is the execution that called.
+    pub trace: &'a Trace,
+}
+
+impl Called<'_> {
+    /// Whether it went to the caller's own app, and so to no socket.
+    pub fn is_inside(&self) -> bool {
+        match self.to {
+            Some(Destination::Own | Destination::Component(_)) => true,
+            Some(Destination::Remote(_)) | None => false,
+        }
+    }
+}
+
+/// How an outbound call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// With a response of this status, whole or no longer wanted by the guest.
+    Status(u16),
+    /// It was not allowed.
+    Denied,
+    /// It failed, before a response or within its body: the name of what the guest was told, one of
+    /// [`CallOutcome::ERRORS`].
+    Error(&'static str),
+}
+
 /// A guest's standard output or standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -139,6 +188,25 @@ pub struct Record {
     pub outcome: Outcome,
     /// Who asked; none for a call from inside the app.
     pub client: Option<SocketAddr>,
+    /// `http` or `https`, and whom the client named, host and port; none where the request was refused before that.
+    pub server: Option<(&'static str, String)>,
+    /// When its head was there.
+    pub started: Instant,
+    /// Its span.
+    pub trace: Trace,
+    /// The guest that served it, from the making of its instance; none where there was none.
+    pub execution: Option<Execution>,
+}
+
+/// The run of a guest for one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Execution {
+    /// Its span, a child of the request's.
+    pub span: SpanId,
+    /// From the request's start.
+    pub after: Duration,
+    /// To the guest's end, or the record's where the guest goes on after its response.
+    pub duration: Duration,
 }
 
 /// How a response ended.

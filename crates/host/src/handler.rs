@@ -24,6 +24,7 @@ use crate::guest::{self, Answer, Reply};
 use crate::log::LogStream;
 use crate::outgoing::Outgoing;
 use crate::state::State;
+use crate::trace::Trace;
 use crate::usage::{Usage, Used};
 use crate::{Error, caps};
 
@@ -53,6 +54,8 @@ pub(crate) struct Call {
     /// How many calls inside the app led here.
     pub(crate) depth: u8,
     pub(crate) denials: Arc<AtomicU64>,
+    /// The span of the instance that handles it.
+    pub(crate) trace: Trace,
 }
 
 impl Handler {
@@ -92,6 +95,7 @@ impl Handler {
             of_instance: Arc::new(Semaphore::new(self.outbound_per_instance)),
             of_component: self.outbound.clone(),
             denials: call.denials,
+            trace: call.trace,
             usage: self.usage.clone(),
         };
         Ok(State::new(

@@ -19,19 +19,21 @@ use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use crate::BoxError;
 use crate::app::{App, Target};
+use crate::trace::Trace;
 
 /// The boxed future breaks a cycle of types: a call inside the app makes an instance, which makes calls.
 type Call = Pin<Box<dyn Future<Output = Response<crate::Body>> + Send>>;
 
-/// Has the app answer a guest's request.
+/// Has the app answer a guest's request, `caller` being the span of the call.
 pub(crate) async fn call(
     app: Arc<App>,
     target: Target,
     request: Request<WasiBody>,
     depth: u8,
+    caller: Trace,
 ) -> Result<Response<Answer>, HttpError> {
     let (head, answer) = oneshot::channel();
-    let call: Call = Box::pin(async move { app.call(target, request, depth).await });
+    let call: Call = Box::pin(async move { app.call(target, request, depth, &caller).await });
     let callee = Callee(tokio::spawn(drive(call, head)).abort_handle());
     // Without an answer the callee's task has panicked, which tokio has told.
     let response = answer.await.map_err(|_| HttpError::InternalError(None))?;

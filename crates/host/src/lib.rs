@@ -10,6 +10,7 @@ mod app;
 mod artifact;
 mod body;
 mod cache;
+mod call;
 mod capabilities;
 pub mod caps;
 mod client;
@@ -29,6 +30,7 @@ mod log;
 mod observed;
 mod outgoing;
 mod state;
+mod trace;
 mod usage;
 
 use std::net::SocketAddr;
@@ -40,8 +42,12 @@ pub use crate::cache::CacheError;
 pub use crate::component::{LoadError, Loaded, World};
 pub use crate::engine::{CacheDir, Engine, EngineOptions};
 pub use crate::error::Error;
-pub use crate::event::{Decision, Event, Events, Outcome, Record, RequestId, Stream, Verdict};
+pub use crate::event::{
+    CallOutcome, Called, Decision, Event, Events, Execution, Outcome, Record, RequestId, Stream,
+    Verdict,
+};
 pub use crate::inspection::{Extent, Inspection, List, Name, Unreadable};
+pub use crate::trace::{Sampler, Share, SpanId, Trace, TraceId, Tracing};
 pub use crate::usage::{RuleUse, Used};
 
 /// Any error, where only its text matters.

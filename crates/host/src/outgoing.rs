@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -17,7 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::app::{App, Target};
+use crate::call::Ongoing;
 use crate::event::{Decision, Event, RequestId, Verdict};
+use crate::trace::Trace;
 use crate::usage::Usage;
 use crate::{BoxError, inside};
 
@@ -38,12 +40,32 @@ pub(crate) struct Outgoing {
     pub(crate) of_instance: Arc<Semaphore>,
     pub(crate) of_component: Arc<Semaphore>,
     pub(crate) denials: Arc<AtomicU64>,
+    /// The span of this instance.
+    pub(crate) trace: Trace,
     pub(crate) usage: Arc<Usage>,
 }
 
 impl Outgoing {
+    fn begin(&self, method: &Method) -> Ongoing {
+        Ongoing {
+            app: self.app.clone(),
+            grants: self.grants.clone(),
+            request_id: self.request_id,
+            method: shown(method),
+            to: None,
+            rule: None,
+            started: Instant::now(),
+            trace: self.trace.child(),
+            outcome: Ongoing::UNHEARD,
+        }
+    }
+
     /// Decides where a request may go, and tells of a denial.
-    fn decide(&self, request: &Request<WasiBody>) -> Result<Permitted, HttpError> {
+    fn decide(
+        &self,
+        request: &Request<WasiBody>,
+        ongoing: &mut Ongoing,
+    ) -> Result<Permitted, HttpError> {
         let uri = request.uri();
         let scheme = uri.scheme_str().unwrap_or_default();
         let authority = uri
@@ -55,12 +77,14 @@ impl Outgoing {
             Ok(to) => to,
             Err(bad) => return Err(self.teller().deny(&Denied::bad(&self.grants, bad), &asked)),
         };
-        let call = Call::new(&to, request.method(), uri.path());
+        let to = ongoing.to.insert(to);
+        let call = Call::new(to, request.method(), uri.path());
         match runner_outbound::permit(&self.grants, &call) {
             Ok(permitted) => {
                 let rule = permitted.rule();
                 self.usage.allowed(permitted.rule_at());
-                self.teller().tell(&asked, Verdict::Allow { to: &to, rule });
+                ongoing.rule = Some(permitted.rule_at());
+                self.teller().tell(&asked, Verdict::Allow { to, rule });
                 Ok(permitted)
             }
             Err(denied) => Err(self.teller().deny(&denied, &asked)),
@@ -80,7 +104,8 @@ impl Outgoing {
                 interface: setter,
                 ..self.teller()
             };
-            teller.deny(&Denied::bad(&self.grants, bad), asked);
+            let mut ongoing = self.begin(&asked.method);
+            ongoing.failed(&teller.deny(&Denied::bad(&self.grants, bad), asked));
         }
     }
 
@@ -116,28 +141,42 @@ impl WasiHttpHooks for Outgoing {
 
     fn send_request(
         &mut self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
+        let mut ongoing = self.begin(request.method());
         let (permitted, slots) = match self
-            .decide(&request)
+            .decide(&request, &mut ongoing)
             .and_then(|permitted| Ok((permitted, self.slots()?)))
         {
             Ok(both) => both,
-            Err(error) => return Box::new(async move { Err(error) }),
+            Err(error) => {
+                ongoing.failed(&error);
+                return Box::new(async move { Err(error) });
+            }
         };
         let target = match permitted {
             Permitted::Remote(permit) => {
-                return Box::new(dial(self.teller(), permit, request, options, slots));
+                if self.app.tracing().is_on() {
+                    ongoing.trace.tell_upstream(request.headers_mut());
+                }
+                let teller = self.teller();
+                return Box::new(dial(teller, permit, request, options, slots, ongoing));
             }
             Permitted::Own(_) => Target::Route,
             Permitted::Component(id, _) => Target::Component(id),
         };
         let (app, depth) = (self.app.clone(), self.depth + 1);
         Box::new(async move {
-            let response = inside::call(app, target, request, depth).await?;
-            Ok(sent(response, slots))
+            let caller = ongoing.trace.clone();
+            match inside::call(app, target, request, depth, caller).await {
+                Ok(response) => Ok(sent(response, slots, ongoing)),
+                Err(error) => {
+                    ongoing.failed(&error);
+                    Err(error)
+                }
+            }
         })
     }
 }
@@ -148,6 +187,7 @@ async fn dial(
     request: Request<WasiBody>,
     options: Option<RequestOptions>,
     slots: Slots,
+    mut ongoing: Ongoing,
 ) -> Sent {
     let asked = Asked::of(&request);
     let options = options.unwrap_or_default();
@@ -157,22 +197,26 @@ async fn dial(
         between_bytes: options.between_bytes_timeout,
     };
     let request = request.map(|body| body.map_err(BoxError::from));
-    match teller.app.outbound().send(permit, request, timeouts).await {
-        Ok(response) => Ok(sent(response, slots)),
-        Err(runner_outbound::Error::Denied(denied)) => Err(teller.deny(&denied, &asked)),
-        Err(error) => Err(to_guest(&error)),
-    }
+    let error = match teller.app.outbound().send(permit, request, timeouts).await {
+        Ok(response) => return Ok(sent(response, slots, ongoing)),
+        Err(runner_outbound::Error::Denied(denied)) => teller.deny(&denied, &asked),
+        Err(error) => to_guest(&error),
+    };
+    ongoing.failed(&error);
+    Err(error)
 }
 
 /// A response as the guest gets it; it holds its slots until its body ends or is dropped.
-fn sent<B>(response: Response<B>, slots: Slots) -> (Response<WasiBody>, Io)
+fn sent<B>(response: Response<B>, slots: Slots, mut ongoing: Ongoing) -> (Response<WasiBody>, Io)
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: IntoGuest,
 {
+    ongoing.answered(response.status());
     let response = response.map(|body| {
         Held {
             body: body.map_err(IntoGuest::into_guest).boxed_unsync(),
+            ongoing: Some(ongoing),
             _slots: slots,
         }
         .boxed_unsync()
@@ -233,8 +277,11 @@ struct Slots {
     _component: OwnedSemaphorePermit,
 }
 
+/// A response's body while its call goes on.
 struct Held {
     body: WasiBody,
+    /// Until the body has ended.
+    ongoing: Option<Ongoing>,
     _slots: Slots,
 }
 
@@ -246,7 +293,17 @@ impl http_body::Body for Held {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                if let Some(mut ongoing) = self.ongoing.take() {
+                    ongoing.failed(error);
+                }
+            }
+            None => drop(self.ongoing.take()),
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -108,6 +108,7 @@ fn load(
             outbound,
             events,
             refuse: Arc::new(runner_trigger_http::refuse),
+            tracing: Default::default(),
         };
         Ok(App::load(&engine, manifest, 0, services).await)
     })?;

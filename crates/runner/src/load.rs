@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use runner_host::{App, CacheDir, Engine, EngineOptions, Error, Events, Refuse, Services};
+use runner_host::{
+    App, CacheDir, Engine, EngineOptions, Error, Events, Refuse, Services, Tracing,
+};
 use runner_manifest::{Manifest, Source, Variables};
 use runner_outbound::{Options, Outbound};
 
@@ -151,6 +153,7 @@ impl Loader {
                 outbound,
                 events,
                 refuse,
+                tracing: Tracing::Off,
             },
         }
     }

@@ -142,8 +142,8 @@ impl Telemetry {
             }
             Event::Line { .. } if self.detail == Detail::All => self.print(event, Speaker::Guest),
             Event::Request(_) if self.detail == Detail::All => self.print(event, Speaker::Us),
-            // For the audit log, which is elsewhere.
-            Event::Line { .. } | Event::Request(_) | Event::Decision(_) => {}
+            // For the audit log, the metrics and the traces, which are elsewhere.
+            Event::Line { .. } | Event::Request(_) | Event::Decision(_) | Event::Call(_) => {}
             Event::Denied { .. } | Event::Failed { .. } | Event::Cache { .. } => {
                 self.print(event, Speaker::Us)
             }

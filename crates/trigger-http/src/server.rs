@@ -256,6 +256,7 @@ mod tests {
                 }
             }),
             refuse: Arc::new(refuse),
+            tracing: Default::default(),
         };
         Arc::new(App::load(engine, manifest, 0, services).await.unwrap())
     }

@@ -1,6 +1,8 @@
 //! Events as programs read them: one JSON object a line, each with its `event` and its `time`.
 
-use runner_host::{Decision, Event, Outcome, Record, Stream, Verdict};
+use std::time::Duration;
+
+use runner_host::{CallOutcome, Called, Decision, Event, Outcome, Record, Stream, Verdict};
 use runner_manifest::{AllowedHost, ComponentId, Diagnostic, Level, Mark, Place};
 use runner_outbound::Denied;
 use serde_json::{Map, Value, json};
@@ -60,6 +62,7 @@ pub(crate) fn event(event: &Event<'_>) -> String {
             line("warning", object(fields))
         }
         Event::Decision(decision) => line("decision", object(decided(decision))),
+        Event::Call(called) => line("call", object(ended(called))),
         Event::Request(record) => line("request", object(access(record))),
     }
 }
@@ -86,6 +89,26 @@ fn decided(decision: &Decision<'_>) -> Value {
     })
 }
 
+/// One outbound call that has ended.
+fn ended(called: &Called<'_>) -> Value {
+    let (outcome, status, error) = match called.outcome {
+        CallOutcome::Status(status) => ("answered", Some(status), None),
+        CallOutcome::Denied => ("denied", None, None),
+        CallOutcome::Error(name) => ("failed", None, Some(name)),
+    };
+    json!({
+        "request": called.request_id.to_string(),
+        "component": called.component.as_str(),
+        "generation": called.generation,
+        "method": called.method.as_str(),
+        "destination": called.to.map(ToString::to_string),
+        "outcome": outcome,
+        "status": status,
+        "error": error,
+        "duration_ms": milliseconds(called.duration),
+    })
+}
+
 fn access(record: &Record) -> Value {
     let outcome = match record.outcome {
         Outcome::Complete => "complete",
@@ -100,11 +123,15 @@ fn access(record: &Record) -> Value {
         "component": record.component.as_ref().map(|id| id.as_str()),
         "status": record.status.as_u16(),
         "bytes": record.bytes,
-        "duration_ms": (record.duration.as_secs_f64() * 1e6).round() / 1e3,
+        "duration_ms": milliseconds(record.duration),
         "denials": record.denials,
         "outcome": outcome,
         "client": record.client.map(|client| client.to_string()),
     })
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// A diagnostic's parts, and its block as `text`.
@@ -218,9 +245,9 @@ fn object(value: Value) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
+    use std::time::Instant;
 
-    use runner_host::RequestId;
+    use runner_host::{RequestId, Trace, Tracing};
     use runner_manifest::{AllowList, Call, Destination};
     use runner_outbound::{Grants, permit};
 
@@ -300,6 +327,10 @@ mod tests {
             denials: 1,
             outcome: Outcome::ClientGone,
             client: Some(([127, 0, 0, 1], 5000).into()),
+            server: None,
+            started: Instant::now(),
+            trace: Trace::root(Tracing::Off),
+            execution: None,
         };
         let line = event(&Event::Request(&record));
         assert!(line.is_ascii(), "{line}");

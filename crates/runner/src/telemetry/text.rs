@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Style};
-use runner_host::{Decision, Event, Outcome, Record, Stream, Verdict};
+use runner_host::{CallOutcome, Called, Decision, Event, Outcome, Record, Stream, Verdict};
 use runner_manifest::Diagnostic;
 
 use super::escape;
@@ -76,6 +76,7 @@ pub(super) fn event(event: &Event<'_>) -> String {
         Event::Loading { component } => format!("compiling {component}"),
         Event::Cache { message, .. } => headed(&format!("warning: {}", escape::line(message))),
         Event::Decision(decision) => decided(decision),
+        Event::Call(called) => ended(called),
         Event::Request(record) => access(record),
     }
 }
@@ -112,6 +113,19 @@ fn decided(decision: &Decision<'_>) -> String {
         "{verdict}: {component} {method} {to}{}",
         shown(path)
     ))
+}
+
+fn ended(called: &Called<'_>) -> String {
+    let to = called
+        .to
+        .map_or_else(|| "-".to_owned(), ToString::to_string);
+    let outcome = match called.outcome {
+        CallOutcome::Status(status) => status.to_string(),
+        CallOutcome::Denied => "denied".to_owned(),
+        CallOutcome::Error(name) => name.to_owned(),
+    };
+    let (component, method, took) = (called.component, called.method, took(called.duration));
+    format!("called: {component} {method} {to}  {outcome}  {took}")
 }
 
 fn access(record: &Record) -> String {
@@ -199,8 +213,9 @@ pub(crate) fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Instant;
 
-    use runner_host::{Error, RequestId};
+    use runner_host::{Error, RequestId, Trace, Tracing};
     use runner_manifest::{AllowList, Call, Destination};
     use runner_outbound::{Denied, Grants, permit};
 
@@ -284,6 +299,10 @@ mod tests {
             denials: 0,
             outcome: Outcome::Complete,
             client: Some(([127, 0, 0, 1], 5000).into()),
+            server: None,
+            started: Instant::now(),
+            trace: Trace::root(Tracing::Off),
+            execution: None,
         };
         let table = [
             (record.clone(), "200  GET /  thief  0.9 ms  12 B"),
