@@ -1,4 +1,4 @@
-//! Where sockets are opened: the only place in the whole program.
+//! Where sockets are opened for components: the only place in the whole program.
 
 use std::io;
 use std::net::SocketAddr;

@@ -4,6 +4,8 @@
 //! source of a [`Permit`]. [`Outbound::send`] takes the permit and decides by address: it resolves once, keeps what
 //! is global or written out by the component's own rules, and dials nothing else.
 //!
+//! Beside it stands [`OperatorClient`], by which no component can be served: it takes no permit and knows one place.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use runner_manifest::{AllowList, Call, Destination};
@@ -30,6 +32,7 @@ mod connection;
 mod denied;
 mod error;
 mod head;
+mod operator;
 mod options;
 mod permit;
 mod pool;
@@ -41,6 +44,7 @@ mod upload;
 pub use body::Body;
 pub use denied::{Denied, Suggestion};
 pub use error::{BoxError, Error};
+pub use operator::OperatorClient;
 pub use options::{Options, Timeouts};
 pub use permit::{Grants, Permit, Permitted, Rule, permit};
 pub use send::Outbound;

@@ -36,7 +36,7 @@ impl Resolver {
     fn of(settings: Result<(Vec<NameServerConfig>, ResolverOpts), NetError>) -> Resolver {
         let dns = settings.and_then(|(servers, options)| build(servers, options));
         Resolver {
-            dns: dns.map_err(|error| format!("no name server is known: {}", reason(&error))),
+            dns: dns.map_err(unknown),
         }
     }
 
@@ -52,15 +52,41 @@ impl Resolver {
         filter(permit, &found)
     }
 
+    /// For what the operator names: as this machine's own programs resolve a name, with its search domains and its
+    /// `/etc/hosts`, unless `servers` are to be asked.
+    pub(crate) fn of_operator(servers: &[SocketAddr]) -> Resolver {
+        if !servers.is_empty() {
+            return Resolver::new(servers);
+        }
+        let dns = system_conf::read_system_conf().and_then(|(config, options)| {
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+                .with_options(options)
+                .build()
+        });
+        Resolver {
+            dns: dns.map_err(unknown),
+        }
+    }
+
     async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
+        let mut absolute = Name::from_ascii(name).map_err(|error| failure(name, error.into()))?;
+        absolute.set_fqdn(true);
+        self.ask(name, absolute).await
+    }
+
+    /// The addresses of a name that may be short of a domain.
+    pub(crate) async fn lookup_for_operator(&self, name: &str) -> Result<Vec<IpAddr>, Error> {
+        let relative = Name::from_ascii(name).map_err(|error| failure(name, error.into()))?;
+        self.ask(name, relative).await
+    }
+
+    async fn ask(&self, name: &str, question: Name) -> Result<Vec<IpAddr>, Error> {
         let dns = self.dns.as_ref().map_err(|reason| Error::Dns {
             name: name.into(),
             rcode: None,
             source: reason.clone().into(),
         })?;
-        let mut absolute = Name::from_ascii(name).map_err(|error| failure(name, error.into()))?;
-        absolute.set_fqdn(true);
-        let answer = dns.lookup_ip(absolute).await;
+        let answer = dns.lookup_ip(question).await;
         Ok(answer
             .map_err(|error| failure(name, error))?
             .iter()
@@ -83,6 +109,10 @@ fn filter(permit: &Permit, found: &[IpAddr]) -> Result<Vec<SocketAddr>, Error> {
         return Err(Denied::at_address(permit, found).into());
     }
     Ok(passed)
+}
+
+fn unknown(error: NetError) -> String {
+    format!("no name server is known: {}", reason(&error))
 }
 
 fn settings(servers: &[SocketAddr]) -> Result<(Vec<NameServerConfig>, ResolverOpts), NetError> {
