@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::exit::{Exit, Failure};
+use crate::otel;
 
 /// What the environment told us.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub(crate) struct Environment {
     pub(crate) runtime_dir: Option<PathBuf>,
     /// The filter of runner's own log, `RUNNER_LOG`.
     pub(crate) log: Option<String>,
+    /// What OpenTelemetry has for every program.
+    pub(crate) otel: otel::Variables,
     variables: BTreeMap<String, String>,
 }
 
@@ -38,6 +41,8 @@ impl Environment {
                     .insert(variable.to_lowercase(), text(name, value)?);
             } else if let Some(variable) = name.strip_prefix("SPIN_VARIABLE_") {
                 from_spin.insert(variable.to_lowercase(), text(name, value)?);
+            } else if name.starts_with("OTEL_") {
+                environment.otel.insert(name.to_owned(), value);
             } else {
                 match name {
                     "RUNNER_LOG" => environment.log = Some(text(name, value)?),

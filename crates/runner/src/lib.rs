@@ -29,6 +29,7 @@ mod inspect;
 mod load;
 mod man;
 mod metrics;
+mod otel;
 mod print;
 mod reload;
 mod rights;

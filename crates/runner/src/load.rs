@@ -146,6 +146,7 @@ impl Loader {
         outbound: Outbound,
         events: Events,
         refuse: Refuse,
+        tracing: Tracing,
     ) -> Loader {
         Loader {
             engine,
@@ -153,7 +154,7 @@ impl Loader {
                 outbound,
                 events,
                 refuse,
-                tracing: Tracing::Off,
+                tracing,
             },
         }
     }

@@ -31,6 +31,7 @@ use crate::environment::Environment;
 use crate::exit::{Exit, Failure, limit};
 use crate::load::{self, Loader, Reader};
 use crate::metrics::Metrics;
+use crate::otel::Otel;
 use crate::print::Print;
 use crate::reload::Reloads;
 use crate::rights::Snapshot;
@@ -102,7 +103,8 @@ fn serve(
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let engine = load::engine(load::cache_dir(&args.cache, environment))?;
-        let mut events = account.listening(telemetry.events());
+        let otel = Otel::start(&environment.otel, &args.door, telemetry);
+        let mut events = otel.listening(account.listening(telemetry.events()));
         let metrics = args.operation.admin.as_ref().map(|_| {
             let audit = account.dropped().map(|dropped| ("audit", dropped));
             let logs = [("log", telemetry.dropped())].into_iter().chain(audit);
@@ -117,7 +119,8 @@ fn serve(
             events = errors.listening(events);
             refuse = errors.refuse();
         }
-        let loader = Loader::new(engine, load::outbound(&args.door)?, events, refuse);
+        let outbound = load::outbound(&args.door)?;
+        let loader = Loader::new(engine, outbound, events, refuse, otel.tracing());
         Service {
             args,
             reader,
@@ -128,6 +131,7 @@ fn serve(
             inherited,
             descriptors,
             metrics,
+            otel,
         }
         .run()
         .await
@@ -186,6 +190,7 @@ struct Service<'a> {
     /// How many files and sockets may be open.
     descriptors: usize,
     metrics: Option<Metrics>,
+    otel: Otel,
 }
 
 impl Service<'_> {
@@ -209,8 +214,10 @@ impl Service<'_> {
         let running = Snapshot::of(&app);
         self.metrics.iter().for_each(|metrics| metrics.follow(&app));
         let socket = self.socket(predecessor.as_ref())?;
-        let (server, listening) = self.bind(app, socket).await?;
+        let (server, listening) = self.bind(app.clone(), socket).await?;
         let handle = server.handle();
+        self.otel.serves(app.manifest(), &handle);
+        drop(app);
         let retire = Arc::new(Notify::new());
         let control = self.control(&handle, retire.clone()).await;
         let serving = tokio::spawn(server.serve());
@@ -252,7 +259,15 @@ impl Service<'_> {
         reloading.abort();
         // The app goes with it, and with the app the copies of its files.
         let _ = reloading.await;
-        exit
+        self.otel.has_served();
+        match exit {
+            Ok(Exit::Done) => tokio::select! {
+                () = self.otel.finish() => exit,
+                exit = signals.stop() => Ok(exit),
+            },
+            // Whoever is in a hurry waits for no collector.
+            _ => exit,
+        }
     }
 
     async fn load(&self, watch: Option<&Watch>) -> Result<Arc<App>, Failure> {
