@@ -70,7 +70,7 @@ impl OperatorClient {
             match self.exchange(connection, request, &hold).await {
                 Ok(response) => return Ok(response),
                 Err(Failed::Sent(error)) => return Err(error),
-                Err(Failed::NotSent(returned, _)) => request = returned,
+                Err(Failed::NotSent(returned, _)) => request = *returned,
             }
         }
         let connection = self.connect().await?;
@@ -94,7 +94,7 @@ impl OperatorClient {
                 let request = failed.take_message();
                 let error = failed.into_error().into();
                 return Err(match request {
-                    Some(request) => Failed::NotSent(request, error),
+                    Some(request) => Failed::NotSent(Box::new(request), error),
                     None => Failed::Sent(error),
                 });
             }
@@ -154,7 +154,7 @@ enum Failed {
     /// The other side may have seen it.
     Sent(Error),
     /// It has not.
-    NotSent(Request<Upload>, Error),
+    NotSent(Box<Request<Upload>>, Error),
 }
 
 /// The operator's own door.
