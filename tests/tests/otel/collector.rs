@@ -228,14 +228,14 @@ fn fields(mut message: &[u8]) -> Vec<(u64, Field<'_>)> {
         let value = match tag & 7 {
             0 => Field::Number(varint(&mut message)),
             1 => Field::Number(u64::from_le_bytes(
-                take_bytes(&mut message, 8).try_into().unwrap(),
+                take_bytes(&mut message, 8).try_into().expect("as many"),
             )),
             2 => {
                 let length = varint(&mut message) as usize;
                 Field::Bytes(take_bytes(&mut message, length))
             }
             5 => {
-                let bytes = take_bytes(&mut message, 4).try_into().unwrap();
+                let bytes = take_bytes(&mut message, 4).try_into().expect("as many");
                 Field::Number(u32::from_le_bytes(bytes).into())
             }
             kind => panic!("no protobuf: a field of kind {kind}"),
