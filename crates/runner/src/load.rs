@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use runner_host::{
-    App, CacheDir, Engine, EngineOptions, Error, Events, Refuse, Services, Tracing,
-};
+use runner_host::{App, CacheDir, Engine, EngineOptions, Error, Events, Refuse, Services, Tracing};
 use runner_manifest::{Manifest, Source, Variables};
 use runner_outbound::{Options, Outbound};
 

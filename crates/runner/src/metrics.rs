@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
-use runner_host::{App, Decision, Engine, Event, Events, Outcome, Record, Verdict};
+use runner_host::{App, CallOutcome, Decision, Engine, Event, Events, Outcome, Record, Verdict};
 use runner_manifest::ComponentId;
 use runner_trigger_http::Handle;
 
@@ -63,19 +63,6 @@ struct Component {
 pub(crate) enum Reload {
     Done,
     Failed,
-}
-
-/// How a call out ended.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the host does not tell yet when a call has ended")
-)]
-enum Ended {
-    Status(StatusCode),
-    Denied,
-    /// One of few names.
-    Error(&'static str),
 }
 
 /// What is not counted but is, at the moment of a scrape.
@@ -143,6 +130,11 @@ impl Metrics {
         match event {
             Event::Request(record) => self.request(record),
             Event::Decision(decision) => self.decision(decision),
+            // What stays inside the app is in the counts of who answered it.
+            Event::Call(called) if called.is_inside() => {}
+            Event::Call(called) => {
+                self.called(called.component, called.outcome, called.duration);
+            }
             // Each was a decision before, and those are never folded.
             Event::Denied { .. } => {}
             Event::Line { .. }
@@ -171,16 +163,12 @@ impl Metrics {
         }
     }
 
-    /// A call out has ended: with a status, denied, or with the name of an error.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the host does not tell yet when a call has ended")
-    )]
-    fn called(&self, component: &ComponentId, ended: Ended, duration: Duration) {
-        let outcome = match ended {
-            Ended::Status(status) => class_name(status),
-            Ended::Denied => "denied",
-            Ended::Error(name) => name,
+    /// A call out has ended.
+    fn called(&self, component: &ComponentId, outcome: CallOutcome, duration: Duration) {
+        let outcome = match outcome {
+            CallOutcome::Status(status) => StatusCode::from_u16(status).map_or("other", class_name),
+            CallOutcome::Denied => "denied",
+            CallOutcome::Error(name) => name,
         };
         let components = self.0.components.load();
         let component = components.get(component);

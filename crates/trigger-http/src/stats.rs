@@ -162,10 +162,6 @@ impl Seat {
             Ordering::Relaxed,
         );
     }
-
-    pub(crate) fn stats(&self) -> &Stats {
-        &self.stats
-    }
 }
 
 impl Drop for Seat {

@@ -22,9 +22,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::ask::reach;
 use super::{LISTENER, RETIRE, is_private, sockets, sockets_named};
 use crate::inherited::fits;
+use crate::socket::reach;
 
 /// A process that takes longer is not asked again.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -1,7 +1,9 @@
 //! What is counted, and that it is bounded.
 
+use std::time::Instant;
+
 use http::Method;
-use runner_host::{EngineOptions, RequestId};
+use runner_host::{EngineOptions, RequestId, Trace, Tracing};
 
 use super::*;
 
@@ -23,6 +25,10 @@ fn record(component: Option<&str>, method: &str, status: u16) -> Record {
         denials: 0,
         outcome: Outcome::Complete,
         client: Some(([127, 0, 0, 1], 5000).into()),
+        server: None,
+        started: Instant::now(),
+        trace: Trace::root(Tracing::Off),
+        execution: None,
     }
 }
 
@@ -83,17 +89,16 @@ fn a_call_out_is_counted_by_how_it_ended() {
     let shop: ComponentId = "shop".parse().expect("an id");
     let known = [(shop.clone(), Component::default())];
     metrics.0.components.store(Arc::new(known.into()));
-    let status = StatusCode::from_u16(204).expect("a status");
     for ended in [
-        Ended::Status(status),
-        Ended::Error("connection-refused"),
-        Ended::Denied,
-        Ended::Status(status),
+        CallOutcome::Status(204),
+        CallOutcome::Error("connection-refused"),
+        CallOutcome::Denied,
+        CallOutcome::Status(204),
     ] {
         metrics.called(&shop, ended, Duration::from_millis(3));
     }
     let gone = "gone".parse().expect("an id");
-    metrics.called(&gone, Ended::Denied, Duration::from_millis(3));
+    metrics.called(&gone, CallOutcome::Denied, Duration::from_millis(3));
     let name = "http_client_request_duration_seconds";
     let series = |component: &str, outcome: &str, count: u8| {
         format!("{name}_count{{component=\"{component}\",outcome=\"{outcome}\"}} {count}")

@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 use super::frames::{
     CONTINUATION, DATA, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, NO_ERROR, PING, RST_STREAM, SETTINGS,
 };
+use runner_host::RequestId;
+
 use super::*;
 use crate::drain::Requests;
 use crate::error::refuse_target;
@@ -232,7 +234,7 @@ fn body(bytes: impl Into<Bytes>) -> TestBody {
 }
 
 fn refused(refusal: Refusal) -> Response<TestBody> {
-    let (head, _) = refuse_target(refusal, http::Version::HTTP_2).into_parts();
+    let (head, _) = refuse_target(refusal, http::Version::HTTP_2, RequestId::next()).into_parts();
     Response::from_parts(head, body(""))
 }
 
