@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use runner_tests::{App, Canary, Server, run};
+use runner_tests::{App, Canary, Server, get, run};
 use serde_json::Value;
 
 /// The guest `probe` with one rule.
@@ -350,6 +350,8 @@ async fn a_planted_secret_is_in_no_log_no_error_and_no_account() {
         &audit,
         "--observe",
         &observed,
+        "--admin",
+        "127.0.0.1:0",
     ];
     let server = Server::try_start_with(&app, &flags, &[("RUNNER_LOG", "trace")]).await;
     let server = server.unwrap_or_else(|stopped| panic!("{stopped:?}"));
@@ -364,8 +366,10 @@ async fn a_planted_secret_is_in_no_log_no_error_and_no_account() {
     }
     server.get("/trap").await;
     assert!(canary.heads()[0].contains(SECRET), "it was sent");
+    let metrics = get(&format!("{}/metrics", server.admin().await)).await;
+    assert_eq!(metrics.status, 200);
     let stopped = server.stop().await;
-    let mut said = vec![format!("{:?}", stopped.log)];
+    let mut said = vec![format!("{:?}", stopped.log), metrics.body];
     said.extend([&audit, &observed].map(|file| fs::read_to_string(file).expect("written")));
     for args in [
         &["check", "--format", "json"][..],

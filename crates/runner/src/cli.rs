@@ -29,7 +29,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve an app
     #[command(alias = "serve", after_help = UP_EXAMPLES)]
-    Up(Up),
+    Up(Box<Up>),
     /// Read the manifest, load every component, and say what is wrong or never used
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Check),

@@ -62,7 +62,6 @@ async fn flood(name: &str, server: &Server, before: &[u8], frames: &[u8]) -> Vec
         server.processor_time() - time,
         server.peak_memory() - memory,
     );
-    eprintln!("{name}: {time:?} of a processor, {memory} bytes more");
     assert!(time <= AT_MOST, "{name}: {time:?}");
     assert!(memory <= FLAT, "{name}: {memory}");
     let last = said.last().map(|frame| (frame.kind, frame.code()));

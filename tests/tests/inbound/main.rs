@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+mod http1;
 mod http2;
 
 /// The catalogue's route table: `/a/...`, `/a/b`, `/secret` (private), `/:id/x`, `/...`, each with a component of its

@@ -16,6 +16,10 @@ const LATER: [u32; 2] = [40, 51];
 /// The last row.
 const LAST: u32 = 56;
 
+/// The last row of the catalogue of clients, and those of it that are about CGI and FastCGI.
+const LAST_INBOUND: u32 = 69;
+const OF_CGI: std::ops::RangeInclusive<u32> = 35..=38;
+
 /// Sources of test binaries: fewer would mean that something was not looked at.
 const FEWEST: usize = 15;
 
@@ -65,6 +69,22 @@ fn every_row_of_the_catalogue_is_on_the_page_once_and_names_a_test() {
     }
     let expected = (1..=LAST).filter(|number| !LATER.contains(number));
     assert_eq!(found, expected.map(|number| (number, 1)).collect());
+}
+
+#[test]
+fn every_row_of_the_catalogue_of_clients_is_on_the_page_and_names_a_test() {
+    let mut found = BTreeSet::new();
+    for row in table(&page(), "Inbound") {
+        let numbers = row[0].split(", ").filter_map(|cell| cell.strip_prefix('D'));
+        for number in numbers {
+            let number: u32 = number.parse().expect("a number behind the D");
+            found.insert(number);
+            let tests = row.last().expect("cells");
+            assert!(tests.starts_with("`test: "), "D{number}: {tests}");
+        }
+    }
+    let expected = (1..=LAST_INBOUND).filter(|number| !OF_CGI.contains(number));
+    assert_eq!(found, expected.collect());
 }
 
 #[test]

@@ -619,5 +619,5 @@ async fn a_refusal_is_read_by_a_client_that_is_still_sending() {
     assert_eq!(&head, b"HTTP/1.1 400 Bad Request");
     // Sent after the refusal, and read by nobody: no reset takes the rest of the answer away.
     let _ = client.write_all(&[b'x'; 10_000]).await;
-    assert!(rest(&mut client).await.ends_with("\r\n\r\nBad Request"));
+    assert!(rest(&mut client).await.contains("\r\n\r\nBad Request\n"));
 }
