@@ -37,6 +37,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// the queue full waits for a second before it tries again.
 pub(crate) const BACKLOG: usize = 4096;
 
+/// Bytes that wait in the system beyond what is on its way to the client (`TCP_NOTSENT_LOWAT`). What is on its way is not
+/// limited by this, so a fast client far away is as fast as before.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const NOT_SENT: u32 = 128 * 1024;
+
 /// Where connections come from.
 pub(crate) struct Door {
     pub(crate) listener: Arc<TcpListener>,
@@ -60,6 +65,7 @@ where
     let gate = Gate::new(&connections);
     let mut start = |tasks: &mut JoinSet<()>, stream: TcpStream, address: SocketAddr| {
         let _ = stream.set_nodelay(true);
+        send_little_ahead(&stream);
         if let Some(arrival) = gate.admit(tasks, stream, address) {
             tasks.spawn(connections.clone().serve(arrival));
         }
@@ -78,6 +84,15 @@ where
     };
     tasks.shutdown().await;
     Drained { cut }
+}
+
+/// Makes the system take no more of a response than the client will soon have. Left to itself it takes megabytes for a
+/// client that reads nothing: memory that nobody counts, and work that others wait for.
+fn send_little_ahead(stream: &TcpStream) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(NOT_SENT);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = stream;
 }
 
 async fn accept(

@@ -621,3 +621,35 @@ async fn a_refusal_is_read_by_a_client_that_is_still_sending() {
     let _ = client.write_all(&[b'x'; 10_000]).await;
     assert!(rest(&mut client).await.contains("\r\n\r\nBad Request\n"));
 }
+
+#[tokio::test]
+async fn who_kept_the_body_of_a_request_never_reads_the_next_one() {
+    let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let keeps = kept.clone();
+    let answer_with = move |request: Request<Received>| {
+        let keeps = keeps.clone();
+        async move {
+            let mut body = request.into_body();
+            let mut text = Vec::new();
+            while let Some(Ok(frame)) = body.frame().await {
+                text.extend_from_slice(&frame.into_data().unwrap_or_default());
+                let before: Vec<Received> = std::mem::take(&mut *keeps.lock().unwrap());
+                for mut body in before {
+                    assert!(body.frame().await.is_none(), "it has ended");
+                }
+            }
+            keeps.lock().unwrap().push(body);
+            Response::new(
+                Full::from(text)
+                    .map_err(|never| match never {})
+                    .boxed_unsync(),
+            )
+        }
+    };
+    let running = Setup::default().serve(answer_with).await;
+    let post =
+        |text: &str| format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n{text}");
+    let answered = exchange(&running, post("first") + &post("other")).await;
+    let expected = |text: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n{text}");
+    assert_eq!(answered, expected("first") + &expected("other"));
+}

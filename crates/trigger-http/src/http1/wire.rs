@@ -37,6 +37,7 @@ impl<S> Shared<S> {
             stream,
             read,
             upload: None,
+            uploads: 0,
             interim: Bytes::new(),
         })))
     }
@@ -49,7 +50,10 @@ impl<S> Shared<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Shared<S> {
     /// The body of the request that is being answered.
     pub(super) fn upload(&self, framing: Framing, expects: bool, limits: &Limits) -> Body {
-        self.lock().upload = Some(Upload {
+        let mut wire = self.lock();
+        wire.uploads += 1;
+        wire.upload = Some(Upload {
+            number: wire.uploads,
             decoder: framing.decoder(&limits.http1()),
             pace: Pace::new(limits),
             owes_continue: expects,
@@ -57,7 +61,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Shared<S> {
             fault: None,
             waker: None,
         });
-        Body(self.0.clone())
+        Body {
+            number: wire.uploads,
+            wire: self.0.clone(),
+        }
     }
 }
 
@@ -67,6 +74,8 @@ pub(super) struct Wire<S> {
     stream: S,
     pub(super) read: BytesMut,
     upload: Option<Upload>,
+    /// How many bodies there have been.
+    uploads: u64,
     /// What is left to be written of `100 Continue`.
     interim: Bytes,
 }
@@ -74,6 +83,8 @@ pub(super) struct Wire<S> {
 /// How far the body of a request has been read.
 #[derive(Debug)]
 struct Upload {
+    /// Which body of this connection it is: a guest may hold the last one while the next is read.
+    number: u64,
     decoder: Decoder,
     pace: Pace,
     /// The client waits to be told that its body is wanted.
@@ -230,15 +241,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-/// A [`Wire`] over any stream, as the reader of a body sees it.
+/// A [`Wire`] over any stream, as the reader of a body sees it. A body that is not the present one has ended.
 trait Reading {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>>;
-    fn left(&self) -> Option<u64>;
-    fn release(&mut self);
+    fn poll(
+        &mut self,
+        number: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>>;
+    fn left(&self, number: u64) -> Option<u64>;
+    fn release(&mut self, number: u64);
+}
+
+impl<S> Wire<S> {
+    fn is_present(&self, number: u64) -> bool {
+        let upload = self.upload.as_ref();
+        upload.is_some_and(|upload| upload.number == number)
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Reading for Wire<S> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll(
+        &mut self,
+        number: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        if !self.is_present(number) {
+            return Poll::Ready(None);
+        }
         let polled = self.poll_body(cx);
         if self.is_read()
             && let Some(waker) = self.upload.as_mut().and_then(|upload| upload.waker.take())
@@ -248,12 +277,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reading for Wire<S> {
         polled
     }
 
-    fn left(&self) -> Option<u64> {
-        Wire::left(self)
+    fn left(&self, number: u64) -> Option<u64> {
+        match self.is_present(number) {
+            true => Wire::left(self),
+            false => Some(0),
+        }
     }
 
-    fn release(&mut self) {
-        if let Some(upload) = &mut self.upload {
+    fn release(&mut self, number: u64) {
+        let upload = self.upload.as_mut();
+        if let Some(upload) = upload.filter(|upload| upload.number == number) {
             upload.held = false;
             upload.waker.take().into_iter().for_each(Waker::wake);
         }
@@ -261,28 +294,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reading for Wire<S> {
 }
 
 /// The body of a request, read off its connection by whoever polls it.
-pub(crate) struct Body(Arc<Mutex<dyn Reading + Send>>);
+pub(crate) struct Body {
+    number: u64,
+    wire: Arc<Mutex<dyn Reading + Send>>,
+}
 
 impl Body {
     fn lock(&self) -> MutexGuard<'_, dyn Reading + Send + 'static> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.wire.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn poll_frame(
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.lock().poll(cx).map_err(BoxError::from)
+        self.lock().poll(self.number, cx).map_err(BoxError::from)
     }
 
     pub(crate) fn left(&self) -> Option<u64> {
-        self.lock().left()
+        self.lock().left(self.number)
     }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.lock().release();
+        self.lock().release(self.number);
     }
 }
 
