@@ -91,6 +91,13 @@ struct Conversation<S, F> {
     deadline: Deadline,
 }
 
+/// A guest may hold the body of its request for longer than its connection lives.
+impl<S, F> Drop for Conversation<S, F> {
+    fn drop(&mut self) {
+        self.wire.lock().close();
+    }
+}
+
 /// What came instead of a request.
 enum NoRequest {
     Refuse(Unreadable),

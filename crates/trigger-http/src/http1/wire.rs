@@ -34,7 +34,7 @@ impl<S> Clone for Shared<S> {
 impl<S> Shared<S> {
     pub(super) fn new(stream: S, read: BytesMut) -> Shared<S> {
         Shared(Arc::new(Mutex::new(Wire {
-            stream,
+            stream: Some(stream),
             read,
             upload: None,
             uploads: 0,
@@ -71,7 +71,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Shared<S> {
 /// A stream with what was read ahead of it.
 #[derive(Debug)]
 pub(super) struct Wire<S> {
-    stream: S,
+    /// None once the connection has ended, whoever still holds a body of it.
+    stream: Option<S>,
     pub(super) read: BytesMut,
     upload: Option<Upload>,
     /// How many bodies there have been.
@@ -117,12 +118,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         cx: &mut Context<'_>,
         room: usize,
     ) -> Poll<io::Result<usize>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Ok(0));
+        };
         self.read.reserve(room);
-        pin!(self.stream.read_buf(&mut self.read)).poll(cx)
+        pin!(stream.read_buf(&mut self.read)).poll(cx)
     }
 
     pub(super) fn stream(&mut self) -> Pin<&mut S> {
-        Pin::new(&mut self.stream)
+        let stream = self.stream.as_mut();
+        Pin::new(stream.expect("its task ends the connection last"))
     }
 
     /// What must be written before the response. From now on nobody writes but the response.
@@ -223,14 +228,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             upload.owes_continue = false;
             self.interim = Bytes::from_static(CONTINUE);
         }
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        let mut stream = Pin::new(stream);
         while !self.interim.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, &self.interim) {
+            match stream.as_mut().poll_write(cx, &self.interim) {
                 Poll::Ready(Ok(count)) if count > 0 => drop(self.interim.split_to(count)),
                 Poll::Ready(_) => return self.fail(Fault::Gone),
                 Poll::Pending => return,
             }
         }
-        let _ = Pin::new(&mut self.stream).poll_flush(cx);
+        let _ = stream.poll_flush(cx);
     }
 
     fn fail(&mut self, fault: Fault) {
@@ -253,6 +262,15 @@ trait Reading {
 }
 
 impl<S> Wire<S> {
+    /// Closes the connection now. Who still reads a body of it is told that its client went away.
+    pub(super) fn close(&mut self) {
+        self.stream = None;
+        let upload = self.upload.as_mut();
+        if let Some(upload) = upload.filter(|upload| !upload.decoder.is_done()) {
+            upload.fault.get_or_insert(Fault::Gone);
+        }
+    }
+
     fn is_present(&self, number: u64) -> bool {
         let upload = self.upload.as_ref();
         upload.is_some_and(|upload| upload.number == number)
