@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::drain::{Drain, Requests};
@@ -217,11 +218,9 @@ where
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let first = timeout(
-            self.limits.first_byte,
-            first_bytes(&mut stream, agreed, &self.drain, self.limits.idle_window),
-        );
-        match first.await {
+        let limits = &self.limits;
+        let first = first_bytes(&mut stream, agreed, &self.drain, limits.idle_window);
+        match in_time(limits.first_byte, first).await {
             Ok(Ok(_)) if !place.stay() => seat.ends(Closed::MadeRoom),
             Ok(Ok((read, Protocol::Http1))) => self.http1(read, stream, socket, peer, seat).await,
             Ok(Ok((read, Protocol::Http2))) => {
@@ -232,6 +231,17 @@ where
             Err(_) => seat.ends(Closed::NothingSent),
         }
     }
+}
+
+/// As [`timeout`], and fair to who has sent in time: where the whole process was stopped, its timers are seen before what
+/// came meanwhile. So it is looked at once more.
+async fn in_time<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut future = pin!(future);
+    if let Ok(output) = timeout(limit, future.as_mut()).await {
+        return Ok(output);
+    }
+    tokio::task::yield_now().await;
+    timeout(Duration::ZERO, future).await
 }
 
 /// Reads until it is clear which protocol this is, or why the connection ends before that.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
-use super::up::{ADDRESS, Up, answer, connect};
+use super::up::{ADDRESS, Up, answer, answered, ask, connect};
 use super::{Scene, tool};
 
 /// Its name and what it does.
@@ -184,10 +184,14 @@ fn stopped_for_long(scene: &Scene) -> Result<()> {
     let before: Vec<_> = (0..10).map(|_| connect()).collect::<Result<_, _>>()?;
     tool("kill", &["-STOP", &up.pid()])?;
     let during: Vec<_> = (0..10).map(|_| connect()).collect::<Result<_, _>>()?;
+    let mut all: Vec<_> = before.into_iter().chain(during).collect();
+    for stream in &mut all {
+        ask(stream, "/hello")?;
+    }
     sleep(LONG);
     tool("kill", &["-CONT", &up.pid()])?;
-    for stream in before.into_iter().chain(during) {
-        let said = answer(stream, "/hello")?;
+    for stream in all {
+        let said = answered(stream)?;
         ensure!(said.contains(HELLO), "{said}");
     }
     serves(&mut up)?;

@@ -131,9 +131,17 @@ pub(crate) fn connect() -> io::Result<TcpStream> {
 
 /// Asks, and reads the body of a 200.
 pub(crate) fn answer(mut stream: TcpStream, path: &str) -> Result<String> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+    ask(&mut stream, path)?;
+    answered(stream)
+}
+
+pub(crate) fn ask(stream: &mut TcpStream, path: &str) -> Result<()> {
     let head = format!("GET {path} HTTP/1.1\r\nhost: {ADDRESS}\r\nconnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes())?;
+    Ok(stream.write_all(head.as_bytes())?)
+}
+
+pub(crate) fn answered(mut stream: TcpStream) -> Result<String> {
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
