@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
-use super::up::{ADDRESS, Up, answer, answered, ask, connect};
+use super::up::{ADDRESS, Up, answered, ask, connect};
 use super::{Scene, tool};
 
 /// Its name and what it does.
