@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use runner_tests::{App, Server, Wire, raw};
+use runner_tests::{App, Server, Wire, get, raw};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
 use rustls::{ClientConfig, RootCertStore};
@@ -193,6 +193,42 @@ async fn d23_one_client_has_so_many_connections_and_the_others_are_served() {
         "a client has as many connections as one client may have; see `--max-connections-per-ip`";
     server.logged(|line| line["message"] == told).await;
     assert!(warnings(&server, told) <= 501);
+}
+
+/// More than a component serves at once.
+const SLOW_CLIENTS: usize = 300;
+
+#[tokio::test]
+async fn clients_that_are_slow_make_room_for_others() {
+    for request in [
+        "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf",
+        "GET /big?bytes=100000000 HTTP/1.1\r\nhost: a\r\n\r\n",
+    ] {
+        let server = Server::start(&App::probe(""), &["--admin", "127.0.0.1:0"]).await;
+        let metrics = format!("{}/metrics", server.admin().await);
+        let mut slow = Vec::new();
+        for _ in 0..SLOW_CLIENTS {
+            let mut wire = Wire::open(server.address()).await;
+            wire.send(request.as_bytes()).await;
+            slow.push(wire);
+        }
+        while !get(&metrics)
+            .await
+            .body
+            .contains("\nrunner_instances 256\n")
+        {}
+        for _ in 0..10 {
+            assert_eq!(server.get("/hello").await.status, 200);
+        }
+        drop(slow);
+        let made_room =
+            "gave up its place: its client was slow while all 256 instances were in use";
+        let failed = server.logged(|line| line["message"] == made_room).await;
+        let of_it =
+            |line: &Value| line["event"] == "request" && line["request"] == failed["request"];
+        let line = server.logged(of_it).await;
+        assert_eq!(line["outcome"], "guest-failed", "{request}");
+    }
 }
 
 /// A certificate for `localhost`, beside the manifest.

@@ -1,20 +1,25 @@
 //! How many requests a component serves at once: a few more wait a moment, the rest are told at once to come later.
 //!
-//! Without it, more requests than can be served all become slow together, until none is answered in time.
+//! Without it, more requests than can be served all become slow together, until none is answered in time. When all places
+//! are taken, the guest goes that has waited longest for its client: who is slow holds up nobody.
 
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use slab::Slab;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
+use crate::run::Run;
 use crate::{Error, caps};
 
 /// The door of one component.
 pub(crate) struct Admission {
-    running: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     most: u32,
+    running: Mutex<Slab<Arc<Run>>>,
     waiting: AtomicUsize,
     queue: usize,
     patience: Duration,
@@ -35,12 +40,18 @@ impl Default for Admission {
 impl Admission {
     fn new(most: u32, queue: usize, patience: Duration) -> Admission {
         Admission {
-            running: Arc::new(Semaphore::new(most as usize)),
+            places: Arc::new(Semaphore::new(most as usize)),
             most,
+            running: Mutex::default(),
             waiting: AtomicUsize::new(0),
             queue,
             patience,
         }
+    }
+
+    /// How many requests may be served at once.
+    pub(crate) fn most(&self) -> u32 {
+        self.most
     }
 
     /// Waits for a place.
@@ -48,17 +59,54 @@ impl Admission {
     /// # Errors
     /// [`Error::Capacity`] when as many wait already as may, or after [`caps::QUEUE_WAIT`].
     pub(crate) async fn admit(&self) -> Result<Admitted, Error> {
-        if let Ok(permit) = self.running.clone().try_acquire_owned() {
+        if let Ok(permit) = self.places.clone().try_acquire_owned() {
             return Ok(Admitted(permit));
         }
         let full = Error::Capacity(self.most);
         let Some(_place) = Place::take(&self.waiting, self.queue) else {
             return Err(full);
         };
-        match timeout(self.patience, self.running.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Admitted(permit)),
-            _ => Err(full),
+        let until = Instant::now() + self.patience;
+        let mut turn = pin!(self.places.clone().acquire_owned());
+        loop {
+            self.make_room();
+            let next = until.min(Instant::now() + caps::MAKE_ROOM_EVERY);
+            match timeout_at(next, turn.as_mut()).await {
+                Ok(Ok(permit)) => return Ok(Admitted(permit)),
+                Err(_) if next < until => {}
+                _ => return Err(full),
+            }
         }
+    }
+
+    /// Notes a guest that has a place.
+    pub(crate) fn enter(&self, run: Arc<Run>) -> usize {
+        self.running().insert(run)
+    }
+
+    /// Forgets a guest.
+    pub(crate) fn leave(&self, key: usize) {
+        self.running().try_remove(key);
+    }
+
+    /// Stops the guest that has waited longest for its client, if there is one that has for long.
+    fn make_room(&self) {
+        let running = self.running();
+        let stalled = running.iter().filter_map(|(_, run)| {
+            let stalled = run
+                .stalled()
+                .filter(|&stalled| stalled >= caps::SLOW_CLIENT);
+            stalled.map(|stalled| (stalled, run))
+        });
+        let slowest = stalled.max_by_key(|(stalled, _)| *stalled);
+        let slowest = slowest.map(|(_, run)| run.clone());
+        // What a guest leaves behind when it is dropped is not for others to wait for.
+        drop(running);
+        slowest.inspect(|run| run.give_up());
+    }
+
+    fn running(&self) -> MutexGuard<'_, Slab<Arc<Run>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -82,6 +130,8 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::{GaveUp, Guest};
+    use std::future::Future;
     use std::task::{Context, Waker};
 
     #[tokio::test(start_paused = true)]
@@ -100,6 +150,38 @@ mod tests {
             "after its second"
         );
         assert_eq!(admission.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    /// A guest that never ends, whose client is slow or not.
+    fn guest(admission: &Arc<Admission>, admitted: Admitted, client: Client) -> Guest {
+        let running = async {
+            let _admitted = admitted;
+            std::future::pending().await
+        };
+        let guest = Guest::new(Run::new(), admission.clone(), running);
+        match client {
+            Client::Slow => guest.hands_on(),
+            Client::Quick => {}
+        }
+        guest
+    }
+
+    enum Client {
+        Slow,
+        Quick,
+    }
+
+    #[tokio::test]
+    async fn who_has_waited_longest_for_its_client_makes_room() {
+        let admission = Arc::new(Admission::new(2, 1, Duration::from_secs(3600)));
+        let quick = guest(&admission, admission.admit().await.unwrap(), Client::Quick);
+        let slow = guest(&admission, admission.admit().await.unwrap(), Client::Slow);
+        let _third = admission.admit().await.unwrap();
+        let gone = slow.await.unwrap_err();
+        assert_eq!(gone.downcast_ref::<GaveUp>().unwrap().of, 2);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(std::pin::pin!(quick).poll(&mut cx).is_pending());
+        assert!(admission.running().is_empty(), "both were dropped");
     }
 
     #[tokio::test]

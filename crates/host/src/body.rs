@@ -13,10 +13,8 @@ use http_body_util::{BodyExt, Empty, Full};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::event::{Event, Events, Outcome, Record};
+use crate::run::Guest;
 use crate::{BoxError, Error, caps};
-
-/// The run of a guest: see [`crate::guest::run`].
-pub(crate) type Guest = Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send>>;
 
 /// The body of a response.
 ///
@@ -137,6 +135,7 @@ impl Written {
         cx: &mut Context<'_>,
         record: Option<&mut Recorder>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.guest.iter().for_each(Guest::goes_on);
         let mut frame = Pin::new(&mut self.body).poll_frame(cx);
         match &frame {
             Poll::Pending if self.guest.is_some() => {
@@ -148,6 +147,9 @@ impl Written {
             Poll::Ready(Some(Err(_))) => self.poll_guest(cx, record),
             _ => {}
         }
+        if let (Poll::Ready(Some(Ok(_))), Some(guest)) = (&frame, &self.guest) {
+            guest.hands_on();
+        }
         match frame {
             Poll::Ready(None) if self.failed => Poll::Ready(Some(Err(CutShort.into()))),
             frame => frame.map_err(BoxError::from),
@@ -156,7 +158,7 @@ impl Written {
 
     fn poll_guest(&mut self, cx: &mut Context<'_>, record: Option<&mut Recorder>) {
         let Some(guest) = &mut self.guest else { return };
-        if let Poll::Ready(ended) = guest.as_mut().poll(cx) {
+        if let Poll::Ready(ended) = Pin::new(guest).poll(cx) {
             self.guest = None;
             self.failed = ended.is_err();
             let Some(record) = record else { return };
@@ -169,6 +171,7 @@ impl Written {
 
     /// The response is whole. What the guest still does, it does on its own time, and not for ever.
     fn leave(&mut self, record: Option<&mut Recorder>) {
+        self.guest.iter().for_each(Guest::goes_on);
         self.poll_guest(&mut Context::from_waker(Waker::noop()), record);
         if let (Some(guest), Ok(runtime)) =
             (self.guest.take(), tokio::runtime::Handle::try_current())
@@ -219,6 +222,11 @@ impl Drop for Body {
             && whole
         {
             written.leave(self.record.as_mut());
+        }
+        if let (Source::Guest(written), Some(record)) = (&self.source, &mut self.record)
+            && let Some(gave_up) = written.guest.as_ref().and_then(Guest::gave_up)
+        {
+            record.failed(&gave_up.into());
         }
         if let Some(mut record) = self.record.take() {
             record.ended |= whole;

@@ -23,6 +23,22 @@ pub const QUEUE: usize = 256;
 /// How long they wait: a client that is told to come back does so sooner than one that is kept waiting gives up.
 pub const QUEUE_WAIT: Duration = Duration::from_secs(1);
 
+/// A guest that has waited so long for its client gives its place to a request that has none. A client on a bad line is
+/// as slow as that now and then; it only matters while all places are taken.
+pub const SLOW_CLIENT: Duration = Duration::from_millis(500);
+/// How often a request that waits for a place looks for such a guest.
+pub const MAKE_ROOM_EVERY: Duration = Duration::from_millis(50);
+
+/// A request that finds the runtime's queue longer than this is refused: once it had its turn, its client would not wait
+/// any more.
+pub const QUEUE_DELAY: Duration = Duration::from_millis(100);
+/// How often the length of that queue is measured while there are requests.
+pub const PULSE: Duration = Duration::from_millis(10);
+/// After so many measurements without a request it is measured no more.
+pub const PULSES_IDLE: u32 = 100;
+/// So many requests are admitted whatever the queue's length: it may be long because the process was stopped.
+pub const BURST: u32 = 64;
+
 /// Core instances, memories and tables of one component: adapters and linked libraries need several.
 pub const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 /// See [`CORE_INSTANCES_PER_COMPONENT`].

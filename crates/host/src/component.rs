@@ -14,7 +14,6 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
-use crate::admission::Admission;
 use crate::artifact::{self, Artifact};
 use crate::cache::{Cache, Fault};
 use crate::event::{Event, Events};
@@ -383,7 +382,7 @@ impl Loader<'_> {
             .map(|limit| limit as usize);
         Handler {
             id: wanted.id.clone(),
-            engine: self.engine.wasmtime().clone(),
+            engine: self.engine.clone(),
             pre,
             world,
             grants: Arc::new(grants),
@@ -399,7 +398,7 @@ impl Loader<'_> {
             outbound: Arc::new(Semaphore::new(caps::OUTBOUND_PER_COMPONENT)),
             denials: AtomicU64::new(0),
             usage: Arc::new(Usage::of(&wanted.allow)),
-            admission: Admission::default(),
+            admission: Arc::default(),
         }
     }
 

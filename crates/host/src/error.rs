@@ -31,6 +31,12 @@ pub enum Error {
     /// As many requests are being served as may be, and as many wait.
     #[error("all {0} instances are in use")]
     Capacity(u32),
+    /// More is asked of the process than it can do.
+    #[error("the server has more requests than it can serve")]
+    Overloaded,
+    /// The guest waited for a slow client, and its place was needed.
+    #[error("gave up its place: its client was slow while all {0} instances were in use")]
+    GaveUp(u32),
     /// Components of the app called one another too deeply.
     #[error("calls inside the app are nested more than {0} deep")]
     Loop(u8),

@@ -13,6 +13,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::{Error as HttpError, FieldMap, WasiBody, WasiHttpView};
 
+use crate::run::GaveUp;
 use crate::state::State;
 use crate::{Error, caps};
 
@@ -154,6 +155,9 @@ pub(crate) fn failure(error: &wasmtime::Error) -> Error {
         Some(Deadline::Head(timeout)) => return Error::Timeout(*timeout),
         Some(Deadline::Body(timeout)) => return Error::Overran(*timeout),
         None => {}
+    }
+    if let Some(gave_up) = error.downcast_ref::<GaveUp>() {
+        return Error::GaveUp(gave_up.of);
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return Error::Capacity(caps::INSTANCES);

@@ -16,22 +16,23 @@ use wasmtime_wasi_http::{WasiBody, handler::ProxyPre};
 
 use crate::admission::{Admission, Admitted};
 use crate::app::App;
-use crate::body::{Body, Guest};
+use crate::body::Body;
 use crate::component::World;
 use crate::event::{Events, RequestId, Stream};
 use crate::files::Files;
 use crate::guest::{self, Answer, Reply};
 use crate::log::LogStream;
 use crate::outgoing::Outgoing;
+use crate::run::{Guest, Run};
 use crate::state::State;
 use crate::trace::Trace;
 use crate::usage::{Usage, Used};
-use crate::{Error, caps};
+use crate::{Engine, Error, caps};
 
 /// A pre-instantiated component with everything it was granted.
 pub(crate) struct Handler {
     pub(crate) id: ComponentId,
-    pub(crate) engine: wasmtime::Engine,
+    pub(crate) engine: Engine,
     pub(crate) pre: Arc<ProxyPre<State>>,
     pub(crate) world: World,
     pub(crate) grants: Arc<Grants>,
@@ -44,7 +45,7 @@ pub(crate) struct Handler {
     pub(crate) outbound: Arc<Semaphore>,
     pub(crate) denials: AtomicU64,
     pub(crate) usage: Arc<Usage>,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Arc<Admission>,
 }
 
 /// One request, as a handler needs to know it.
@@ -66,15 +67,21 @@ impl Handler {
         request: Request<WasiBody>,
     ) -> Result<Response<Body>, Error> {
         self.usage.request();
+        if self.engine.pressure().is_too_high() {
+            return Err(Error::Overloaded);
+        }
         let admitted = self.admission.admit().await?;
         let (reply, mut answer) = Reply::new();
         let store = guest::store(
-            &self.engine,
+            self.engine.wasmtime(),
             self.state(call, admitted)?,
             self.request_timeout,
             &reply,
         )?;
-        let guest: Guest = Box::pin(guest::run(self.pre.clone(), store, request, reply));
+        let run = Run::new();
+        let request = request.map(|body| run.reads(body));
+        let running = guest::run(self.pre.clone(), store, request, reply);
+        let guest = Guest::new(run, self.admission.clone(), running);
         let waiting = first_answer(guest, &mut answer);
         let waited = tokio::time::timeout(self.request_timeout, waiting).await;
         let (answer, guest) = waited.map_err(|_| Error::Timeout(self.request_timeout))??;
@@ -143,7 +150,7 @@ async fn first_answer(
     answer: &mut oneshot::Receiver<Answer>,
 ) -> Result<(Answer, Option<Guest>), Error> {
     let (answer, ended) = std::future::poll_fn(|cx| {
-        let ended = guest.as_mut().poll(cx);
+        let ended = Pin::new(&mut guest).poll(cx);
         match (Pin::new(&mut *answer).poll(cx), ended) {
             (Poll::Ready(Ok(answer)), ended) => Poll::Ready((Some(answer), ended)),
             // A guest that did much has used up its task's turn, and then no channel is ready, whatever is in it.
@@ -156,9 +163,7 @@ async fn first_answer(
         (Some(answer), Poll::Pending) => Ok((answer, Some(guest))),
         (Some(answer), Poll::Ready(Ok(()))) => Ok((answer, None)),
         // It failed with its body half written: whoever reads the body finds out.
-        (Some(answer), Poll::Ready(Err(error))) => {
-            Ok((answer, Some(Box::pin(async { Err(error) }))))
-        }
+        (Some(answer), Poll::Ready(Err(error))) => Ok((answer, Some(guest.failed(error)))),
         (None, Poll::Ready(Err(error))) => Err(guest::failure(&error)),
         (None, _) => Err(Error::NoResponse),
     }

@@ -29,6 +29,8 @@ mod inspection;
 mod log;
 mod observed;
 mod outgoing;
+mod pressure;
+mod run;
 mod state;
 mod trace;
 mod usage;

@@ -85,7 +85,9 @@ fn status(error: &Error) -> StatusCode {
         Error::BadPath(_) => StatusCode::BAD_REQUEST,
         Error::NoRoute => StatusCode::NOT_FOUND,
         Error::Timeout(_) | Error::Overran(_) => StatusCode::GATEWAY_TIMEOUT,
-        Error::Capacity(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Error::Capacity(_) | Error::GaveUp(_) | Error::Overloaded => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Error::Loop(_) => StatusCode::LOOP_DETECTED,
         Error::Guest(_) if error.is_loop() => StatusCode::LOOP_DETECTED,
         Error::NotHttp(_) => StatusCode::BAD_GATEWAY,
@@ -154,6 +156,14 @@ mod tests {
             ),
             (
                 Error::Capacity(7),
+                "503\nretry-after: 1\nService Unavailable\nrequest id: ID\n",
+            ),
+            (
+                Error::GaveUp(7),
+                "503\nretry-after: 1\nService Unavailable\nrequest id: ID\n",
+            ),
+            (
+                Error::Overloaded,
                 "503\nretry-after: 1\nService Unavailable\nrequest id: ID\n",
             ),
             (Error::Loop(7), "508\nLoop Detected\nrequest id: ID\n"),
