@@ -15,7 +15,7 @@ use http::Response;
 use http_body::Body;
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, unconstrained, yield_now};
 use tokio::time::{interval, sleep};
 
 use crate::connection::{Connections, Peer};
@@ -71,7 +71,16 @@ where
         }
     };
     let draining = pin!(connections.drain.begun());
-    accept(&door.listener, &gate, &mut tasks, &mut start, draining).await;
+    // Where the runtime is busy this task has its turn seldom. In that turn it accepts all who wait, or their queue in the
+    // system would overflow, and they would wait for a second.
+    unconstrained(accept(
+        &door.listener,
+        &gate,
+        &mut tasks,
+        &mut start,
+        draining,
+    ))
+    .await;
     if !door.handed_over.load(Ordering::Relaxed) {
         accept_waiting(&door.listener, &mut tasks, &mut start);
     }
@@ -104,7 +113,10 @@ async fn accept(
 ) {
     let (mut pause, mut reserve) = (FIRST_PAUSE, Reserve::default());
     let mut telling = interval(tally::EVERY);
-    loop {
+    for turn in 1_usize.. {
+        if turn % BACKLOG == 0 {
+            yield_now().await;
+        }
         let accepted = tokio::select! {
             biased;
             () = draining.as_mut() => return,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::Protocol;
 use super::proxy::Way;
 use crate::siege::report::{Finding, Measure};
 
@@ -29,6 +30,9 @@ pub(crate) struct Tally {
     /// have passed on as much.
     bodies: BTreeMap<String, usize>,
     knows_bodies: bool,
+    /// The server never sees a fragment: it must have seen what is before it.
+    cuts_fragments: bool,
+    fragments: usize,
 }
 
 /// What the server may say to what it takes for no request; no guest sees that, and its log has no line of a request.
@@ -78,6 +82,7 @@ impl Tally {
         *self = Tally {
             bodies,
             knows_bodies: way.knows_bodies,
+            cuts_fragments: way.server == Protocol::Http2,
             ..Tally::default()
         };
     }
@@ -171,7 +176,14 @@ impl Tally {
             return Ok(());
         }
         // The guest says what it got, and its echo is as long as the body was.
-        let url = format!("http://{}{target}", text(seen, "host"));
+        let sent = match target.split_once('#') {
+            Some((sent, _)) if self.cuts_fragments => {
+                self.fragments += 1;
+                sent
+            }
+            _ => &target,
+        };
+        let url = format!("http://{}{sent}", text(seen, "host"));
         same(
             "method in the guest",
             &text(seen, "method"),
@@ -196,6 +208,7 @@ impl Tally {
             Measure::told("at guests", self.served as f64, "").at_least(self.cases as f64),
             Measure::told("refused by the server", self.refused as f64, ""),
             Measure::told("broken off on both sides", self.unfinished as f64, ""),
+            Measure::told("fragments cut off", self.fragments as f64, ""),
             Measure::told("differences", self.differences.len() as f64, "").exactly(0.0),
         ];
         Finding::new(way.name, measures).noting(self.differences.iter().cloned())

@@ -18,6 +18,9 @@ pub(crate) struct Way {
     pub(crate) clients: Protocol,
     /// Lines of its `location`; `UPSTREAM` is where the server is.
     location: &'static str,
+    /// What it speaks to the server. In a path of HTTP/2 a fragment is gone before the server could refuse it; see
+    /// `docs/security.md`.
+    pub(crate) server: Protocol,
     /// Whether it has a body as a whole before it asks the server, and so knows its length.
     pub(crate) knows_bodies: bool,
 }
@@ -37,36 +40,42 @@ pub(crate) const WAYS: &[Way] = &[
         name: "nginx, 1.1 to 1.1",
         clients: Protocol::Http1,
         location: PLAIN,
+        server: Protocol::Http1,
         knows_bodies: true,
     },
     Way {
         name: "nginx, 1.1 streamed",
         clients: Protocol::Http1,
         location: STREAMING,
+        server: Protocol::Http1,
         knows_bodies: false,
     },
     Way {
         name: "nginx, 1.1 to 2",
         clients: Protocol::Http1,
         location: HTTP2,
+        server: Protocol::Http2,
         knows_bodies: false,
     },
     Way {
         name: "nginx, 2 to 1.1",
         clients: Protocol::Http2,
         location: PLAIN,
+        server: Protocol::Http1,
         knows_bodies: true,
     },
     Way {
         name: "nginx, 2 streamed",
         clients: Protocol::Http2,
         location: STREAMING,
+        server: Protocol::Http1,
         knows_bodies: false,
     },
     Way {
         name: "nginx, 2 to 2",
         clients: Protocol::Http2,
         location: HTTP2,
+        server: Protocol::Http2,
         knows_bodies: false,
     },
 ];
