@@ -195,8 +195,8 @@ async fn d23_one_client_has_so_many_connections_and_the_others_are_served() {
     assert!(warnings(&server, told) <= 501);
 }
 
-/// More than a component serves at once.
-const SLOW_CLIENTS: usize = 300;
+/// Slow clients that come at a time, until a component serves no more.
+const SLOW_CLIENTS: usize = 100;
 
 #[tokio::test]
 async fn clients_that_are_slow_make_room_for_others() {
@@ -207,16 +207,18 @@ async fn clients_that_are_slow_make_room_for_others() {
         let server = Server::start(&App::probe(""), &["--admin", "127.0.0.1:0"]).await;
         let metrics = format!("{}/metrics", server.admin().await);
         let mut slow = Vec::new();
-        for _ in 0..SLOW_CLIENTS {
-            let mut wire = Wire::open(server.address()).await;
-            wire.send(request.as_bytes()).await;
-            slow.push(wire);
-        }
         while !get(&metrics)
             .await
             .body
             .contains("\nrunner_instances 256\n")
-        {}
+        {
+            // One that came while the machine was busy may have been told to come back.
+            for _ in 0..SLOW_CLIENTS {
+                let mut wire = Wire::open(server.address()).await;
+                wire.send(request.as_bytes()).await;
+                slow.push(wire);
+            }
+        }
         for _ in 0..10 {
             assert_eq!(server.get("/hello").await.status, 200);
         }

@@ -31,13 +31,13 @@ pub const MAKE_ROOM_EVERY: Duration = Duration::from_millis(50);
 
 /// A request that finds the runtime's queue longer than this is refused: once it had its turn, its client would not wait
 /// any more.
-pub const QUEUE_DELAY: Duration = Duration::from_millis(100);
+pub const QUEUE_DELAY: Duration = Duration::from_millis(250);
 /// How often the length of that queue is measured while there are requests.
 pub const PULSE: Duration = Duration::from_millis(10);
 /// After so many measurements without a request it is measured no more.
 pub const PULSES_IDLE: u32 = 100;
 /// So many requests are admitted whatever the queue's length: it may be long because the process was stopped.
-pub const BURST: u32 = 64;
+pub const BURST: u32 = 128;
 
 /// Core instances, memories and tables of one component: adapters and linked libraries need several.
 pub const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
