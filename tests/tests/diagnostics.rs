@@ -263,7 +263,7 @@ async fn the_log_for_programs_says_the_same_as_check() {
 
 #[tokio::test]
 async fn a_warning_in_the_log_for_programs_has_its_code() {
-    let app = App::probe("[component.probe.limits]\ncpu = \"1 s\"");
+    let app = App::probe("[component.probe.limits]\ninstance_reuse = \"never\"");
     let server = Server::start(&app, &[]).await;
     let warning = server.logged(|line| line["event"] == "warning").await;
     let place =
@@ -272,9 +272,9 @@ async fn a_warning_in_the_log_for_programs_has_its_code() {
         "limit-not-enforced".into(),
         "spin-like.toml".into(),
         10.into(),
-        7.into(),
+        18.into(),
         10.into(),
-        12.into(),
+        25.into(),
     ];
     assert_eq!(place, expected.each_ref());
 }

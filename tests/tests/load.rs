@@ -338,8 +338,6 @@ async fn a_core_module_of_wasip1_with_its_types_is_made_a_component() {
 #[tokio::test]
 async fn a_limit_that_is_not_enforced_is_warned_of_and_one_that_is_is_not() {
     let limits = [
-        ("cpu", "\"1 s\""),
-        ("response_timeout", "\"1 s\""),
         ("concurrency", "4"),
         ("queue", "4"),
         ("request_body", "\"1 MiB\""),
@@ -348,7 +346,8 @@ async fn a_limit_that_is_not_enforced_is_warned_of_and_one_that_is_is_not() {
         ("outbound_rate", "\"100/s\""),
         ("instance_reuse", "\"never\""),
     ];
-    let enforced = "memory = \"64 MiB\"\nrequest_timeout = \"10 s\"\noutbound_concurrency = 4\n";
+    let enforced = "cpu = \"1 s\"\nmemory = \"64 MiB\"\nrequest_timeout = \"10 s\"\nresponse_timeout = \"10 s\"\n\
+                    outbound_concurrency = 4\n";
     let lines: String = limits
         .iter()
         .map(|(key, value)| format!("{key} = {value}\n"))

@@ -12,14 +12,14 @@ use slab::Slab;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use crate::run::Run;
+use crate::seat::Seat;
 use crate::{Error, caps};
 
 /// The door of one component.
 pub(crate) struct Admission {
     places: Arc<Semaphore>,
     most: u32,
-    running: Mutex<Slab<Arc<Run>>>,
+    running: Mutex<Slab<Arc<Seat>>>,
     waiting: AtomicUsize,
     queue: usize,
     patience: Duration,
@@ -80,8 +80,8 @@ impl Admission {
     }
 
     /// Notes a guest that has a place.
-    pub(crate) fn enter(&self, run: Arc<Run>) -> usize {
-        self.running().insert(run)
+    pub(crate) fn enter(&self, seat: Arc<Seat>) -> usize {
+        self.running().insert(seat)
     }
 
     /// Forgets a guest.
@@ -92,20 +92,20 @@ impl Admission {
     /// Stops the guest that has waited longest for its client, if there is one that has for long.
     fn make_room(&self) {
         let running = self.running();
-        let stalled = running.iter().filter_map(|(_, run)| {
-            let stalled = run
+        let stalled = running.iter().filter_map(|(_, seat)| {
+            let stalled = seat
                 .stalled()
                 .filter(|&stalled| stalled >= caps::SLOW_CLIENT);
-            stalled.map(|stalled| (stalled, run))
+            stalled.map(|stalled| (stalled, seat))
         });
         let slowest = stalled.max_by_key(|(stalled, _)| *stalled);
-        let slowest = slowest.map(|(_, run)| run.clone());
+        let slowest = slowest.map(|(_, seat)| seat.clone());
         // What a guest leaves behind when it is dropped is not for others to wait for.
         drop(running);
-        slowest.inspect(|run| run.give_up());
+        slowest.inspect(|seat| seat.give_up());
     }
 
-    fn running(&self) -> MutexGuard<'_, Slab<Arc<Run>>> {
+    fn running(&self) -> MutexGuard<'_, Slab<Arc<Seat>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,7 +130,11 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::{GaveUp, Guest};
+    use crate::gate::{Gate, Tenant};
+    use crate::guest::Guest;
+    use crate::meter::Meter;
+    use crate::seat::Seated;
+    use crate::ticker::Pace;
     use std::future::Future;
     use std::task::{Context, Waker};
 
@@ -153,12 +157,18 @@ mod tests {
     }
 
     /// A guest that never ends, whose client is slow or not.
-    fn guest(admission: &Arc<Admission>, admitted: Admitted, client: Client) -> Guest {
+    fn guest(admission: &Arc<Admission>, admitted: Admitted, client: Client) -> Seated {
         let running = async {
             let _admitted = admitted;
             std::future::pending().await
         };
-        let guest = Guest::new(Run::new(), admission.clone(), running);
+        let guest = Guest::new(
+            running,
+            Arc::new(Meter::new(Duration::MAX)),
+            Arc::new(Pace::new(Gate::new(1))),
+            Tenant::of("app".as_ref()),
+        );
+        let guest = Seated::new(Seat::new(), admission.clone(), guest);
         match client {
             Client::Slow => guest.hands_on(),
             Client::Quick => {}
@@ -177,8 +187,7 @@ mod tests {
         let quick = guest(&admission, admission.admit().await.unwrap(), Client::Quick);
         let slow = guest(&admission, admission.admit().await.unwrap(), Client::Slow);
         let _third = admission.admit().await.unwrap();
-        let gone = slow.await.unwrap_err();
-        assert_eq!(gone.downcast_ref::<GaveUp>().unwrap().of, 2);
+        assert!(matches!(slow.await, Err(Error::GaveUp(2))));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(std::pin::pin!(quick).poll(&mut cx).is_pending());
         assert!(admission.running().is_empty(), "both were dropped");

@@ -10,10 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
+use runner_manifest::ComponentId;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use wasmtime_wasi_http::WasiBody;
 
-use crate::event::{Event, Events, Outcome, Record};
-use crate::run::Guest;
+use crate::event::{Event, Events, Outcome, Record, RequestId};
+use crate::seat::Seated;
 use crate::{BoxError, Error, caps};
 
 /// The body of a response.
@@ -33,9 +35,56 @@ enum Source {
 /// What a guest writes, and the guest.
 struct Written {
     body: WasiBody,
-    guest: Option<Guest>,
-    /// The guest trapped or exited. Below us its half-written body then looks like a whole one.
+    run: Run,
+    until: Until,
+    /// Wakes whoever reads at the end of `until`; made when somebody has to wait.
+    clock: Option<Pin<Box<Sleep>>>,
+    begun: bool,
+    /// The guest failed. Below us its half-written body then looks like a whole one.
     failed: bool,
+    /// Who is told of that where there is no record any more.
+    faults: Option<Faults>,
+}
+
+/// The run of a guest that has answered.
+pub(crate) enum Run {
+    /// It has ended.
+    Over,
+    /// It goes on.
+    GoesOn(Seated),
+    /// It has ended badly, and nobody was told yet.
+    Failed(Error),
+}
+
+impl Run {
+    /// Nobody has to take anything before it can.
+    fn goes_on(&self) {
+        match self {
+            Run::GoesOn(guest) => guest.goes_on(),
+            Run::Over | Run::Failed(_) => {}
+        }
+    }
+}
+
+/// When a response must have ended.
+#[derive(Clone, Copy)]
+pub(crate) struct Until {
+    pub(crate) at: Instant,
+    limit: Duration,
+}
+
+impl Until {
+    pub(crate) fn in_time(limit: Duration) -> Until {
+        Until {
+            at: Instant::now() + limit,
+            limit,
+        }
+    }
+
+    /// What is wrong with a response that has not ended by then.
+    pub(crate) fn late(&self) -> Error {
+        Error::ResponseTimeout(self.limit)
+    }
 }
 
 /// The end of a body whose guest failed before it was whole.
@@ -57,12 +106,16 @@ impl Body {
         }
     }
 
-    pub(crate) fn guest(body: WasiBody, guest: Option<Guest>) -> Body {
+    pub(crate) fn guest(body: WasiBody, run: Run, until: Until) -> Body {
         Body {
             source: Source::Guest(Written {
                 body,
-                guest,
+                run,
+                until,
+                clock: None,
+                begun: false,
                 failed: false,
+                faults: None,
             }),
             record: None,
         }
@@ -72,11 +125,13 @@ impl Body {
     /// [`caps::AFTER_RESPONSE`], and leaves an empty body that ends the record.
     pub fn detach(mut self) -> Body {
         let record = self.record.take();
-        if let Source::Guest(written) =
+        if let Source::Guest(mut written) =
             std::mem::replace(&mut self.source, Source::Bytes(Full::default()))
-            && written.guest.is_some()
+            && !matches!(written.run, Run::Over)
         {
-            tokio::spawn(tokio::time::timeout(caps::AFTER_RESPONSE, written.drain()));
+            let faults = record.as_ref().and_then(Recorder::faults);
+            written.faults.clone_from(&faults);
+            tokio::spawn(in_time(written.drain(), faults));
         }
         Body {
             source: Source::Bytes(Full::default()),
@@ -111,7 +166,7 @@ impl Body {
     fn is_being_written(&self) -> bool {
         match &self.source {
             Source::Bytes(_) => false,
-            Source::Guest(written) => written.guest.is_some(),
+            Source::Guest(written) => matches!(written.run, Run::GoesOn(_)),
         }
     }
 
@@ -133,55 +188,122 @@ impl Written {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        record: Option<&mut Recorder>,
+        mut record: Option<&mut Recorder>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.guest.iter().for_each(Guest::goes_on);
+        self.run.goes_on();
         let mut frame = Pin::new(&mut self.body).poll_frame(cx);
         match &frame {
-            Poll::Pending if self.guest.is_some() => {
-                self.poll_guest(cx, record);
+            Poll::Pending if !matches!(self.run, Run::Over) => {
+                self.poll_guest(cx, record.as_deref_mut());
                 frame = Pin::new(&mut self.body).poll_frame(cx);
             }
-            Poll::Ready(None) => self.leave(record),
+            Poll::Ready(None) => self.leave(record.as_deref_mut()),
             // The guest's end of the body is gone: its run says why.
-            Poll::Ready(Some(Err(_))) => self.poll_guest(cx, record),
+            Poll::Ready(Some(Err(_))) => self.poll_guest(cx, record.as_deref_mut()),
             _ => {}
         }
-        if let (Poll::Ready(Some(Ok(_))), Some(guest)) = (&frame, &self.guest) {
+        if let (Poll::Ready(Some(Ok(_))), Run::GoesOn(guest)) = (&frame, &self.run) {
             guest.hands_on();
+        }
+        if self.is_late(&frame, cx) {
+            self.run = Run::Over;
+            self.fail(&self.until.late(), record);
+            return Poll::Ready(Some(Err(CutShort.into())));
         }
         match frame {
             Poll::Ready(None) if self.failed => Poll::Ready(Some(Err(CutShort.into()))),
+            Poll::Ready(Some(Err(error))) => {
+                self.fail(&Error::Unfinished, record);
+                Poll::Ready(Some(Err(error.into())))
+            }
             frame => frame.map_err(BoxError::from),
         }
     }
 
-    fn poll_guest(&mut self, cx: &mut Context<'_>, record: Option<&mut Recorder>) {
-        let Some(guest) = &mut self.guest else { return };
-        if let Poll::Ready(ended) = Pin::new(guest).poll(cx) {
-            self.guest = None;
-            self.failed = ended.is_err();
-            let Some(record) = record else { return };
-            record.execution_ended();
-            if let Err(error) = ended {
-                record.failed(&error);
+    /// Whether the time for all of it is up. One that is there at once, in one piece, never looks at a clock.
+    fn is_late<T, E>(&mut self, frame: &Poll<Option<Result<T, E>>>, cx: &mut Context<'_>) -> bool {
+        match frame {
+            Poll::Ready(None | Some(Err(_))) => false,
+            Poll::Ready(Some(Ok(_))) => {
+                std::mem::replace(&mut self.begun, true) && Instant::now() >= self.until.at
+            }
+            Poll::Pending => {
+                let clock = self
+                    .clock
+                    .get_or_insert_with(|| Box::pin(sleep_until(self.until.at)));
+                clock.as_mut().poll(cx).is_ready()
             }
         }
     }
 
+    fn poll_guest(&mut self, cx: &mut Context<'_>, record: Option<&mut Recorder>) {
+        let ended = match &mut self.run {
+            Run::Over => return,
+            Run::GoesOn(guest) => match Pin::new(guest).poll(cx) {
+                Poll::Pending => return,
+                Poll::Ready(ended) => ended,
+            },
+            Run::Failed(_) => Ok(()),
+        };
+        let ended = match std::mem::replace(&mut self.run, Run::Over) {
+            Run::Failed(error) => Err(error),
+            Run::Over | Run::GoesOn(_) => ended,
+        };
+        if let Err(error) = ended {
+            self.fail(&error, record);
+        } else if let Some(record) = record {
+            record.execution_ended();
+        }
+    }
+
+    /// Tells of the first failure, which is the reason for those behind it.
+    fn fail(&mut self, error: &Error, record: Option<&mut Recorder>) {
+        if std::mem::replace(&mut self.failed, true) {
+            return;
+        }
+        match (record, &self.faults) {
+            (Some(record), _) => {
+                record.execution_ended();
+                record.failed(error);
+            }
+            (None, Some(faults)) => faults.tell(error),
+            (None, None) => {}
+        }
+    }
+
     /// The response is whole. What the guest still does, it does on its own time, and not for ever.
-    fn leave(&mut self, record: Option<&mut Recorder>) {
-        self.guest.iter().for_each(Guest::goes_on);
-        self.poll_guest(&mut Context::from_waker(Waker::noop()), record);
-        if let (Some(guest), Ok(runtime)) =
-            (self.guest.take(), tokio::runtime::Handle::try_current())
+    fn leave(&mut self, mut record: Option<&mut Recorder>) {
+        self.run.goes_on();
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.poll_guest(&mut nobody, record.as_deref_mut());
+        if let Run::GoesOn(guest) = std::mem::replace(&mut self.run, Run::Over)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            runtime.spawn(tokio::time::timeout(caps::AFTER_RESPONSE, guest));
+            let faults = match record {
+                Some(record) => record.faults(),
+                None => self.faults.clone(),
+            };
+            runtime.spawn(in_time(finish(guest, faults.clone()), faults));
         }
     }
 
     async fn drain(mut self) {
         while let Some(Ok(_)) = std::future::poll_fn(|cx| self.poll(cx, None)).await {}
+    }
+}
+
+/// The rest of a guest's run.
+async fn finish(guest: Seated, faults: Option<Faults>) {
+    if let (Err(error), Some(faults)) = (guest.await, faults) {
+        faults.tell(&error);
+    }
+}
+
+/// What a guest does after its response, or with one that nobody reads.
+async fn in_time(work: impl Future<Output = ()>, faults: Option<Faults>) {
+    let ended = timeout(caps::AFTER_RESPONSE, work).await;
+    if let (Err(_), Some(faults)) = (ended, faults) {
+        faults.tell(&Error::AfterResponse(caps::AFTER_RESPONSE));
     }
 }
 
@@ -224,9 +346,10 @@ impl Drop for Body {
             written.leave(self.record.as_mut());
         }
         if let (Source::Guest(written), Some(record)) = (&self.source, &mut self.record)
-            && let Some(gave_up) = written.guest.as_ref().and_then(Guest::gave_up)
+            && let Run::GoesOn(guest) = &written.run
+            && let Some(gave_up) = guest.gave_up()
         {
-            record.failed(&gave_up.into());
+            record.failed(&gave_up);
         }
         if let Some(mut record) = self.record.take() {
             record.ended |= whole;
@@ -264,20 +387,19 @@ impl Recorder {
         }
     }
 
-    fn failed(&mut self, error: &wasmtime::Error) {
-        let error = crate::guest::failure(error);
+    fn failed(&mut self, error: &Error) {
         self.record.outcome = Outcome::GuestFailed;
-        self.report(&error);
+        if let Some(faults) = self.faults() {
+            faults.tell(error);
+        }
     }
 
-    fn report(&self, error: &Error) {
-        if let Some(component) = &self.record.component {
-            (self.events)(Event::Failed {
-                component,
-                request_id: self.record.request_id,
-                error,
-            });
-        }
+    fn faults(&self) -> Option<Faults> {
+        Some(Faults {
+            events: self.events.clone(),
+            component: self.record.component.clone()?,
+            request_id: self.record.request_id,
+        })
     }
 
     fn is_whole(&self) -> bool {
@@ -298,6 +420,24 @@ impl Recorder {
             execution.duration = self.executed.unwrap_or(until_now);
         }
         (self.events)(Event::Request(&self.record));
+    }
+}
+
+/// Who is told of a failure behind a response's head.
+#[derive(Clone)]
+struct Faults {
+    events: Events,
+    component: ComponentId,
+    request_id: RequestId,
+}
+
+impl Faults {
+    fn tell(&self, error: &Error) {
+        (self.events)(Event::Failed {
+            component: &self.component,
+            request_id: self.request_id,
+            error,
+        });
     }
 }
 

@@ -66,11 +66,21 @@ pub const RANDOM: u64 = 1024 * 1024;
 /// A guest's log line is cut here; what follows, up to the next line feed, is dropped.
 pub const LOG_LINE: usize = 8 * 1024;
 
-/// How often the epoch advances: what a guest in a loop can take before others get a turn.
-pub const TICK: Duration = Duration::from_millis(10);
+/// How often the epoch advances while guests compute: what a guest in a loop takes before others get a turn.
+pub const TICK: Duration = Duration::from_millis(1);
+/// How often it does while none computes.
+pub const REST: Duration = Duration::from_millis(100);
+/// What every guest may compute before it needs a place among those that compute for long: most answer within it.
+pub const SLICE: Duration = TICK;
+
+/// What a guest may compute for one request, where the manifest sets no `cpu`: ten thousand times a small answer.
+pub const CPU: Duration = Duration::from_secs(1);
 
 /// To the head of the response, where the manifest sets no `request_timeout`.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// From the request to the end of the response, where the manifest sets no `response_timeout`.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// What a guest may still do after its response has ended.
 pub const AFTER_RESPONSE: Duration = Duration::from_secs(30);

@@ -18,6 +18,7 @@ use crate::artifact::{self, Artifact};
 use crate::cache::{Cache, Fault};
 use crate::event::{Event, Events};
 use crate::files::Files;
+use crate::gate::Tenant;
 use crate::handler::Handler;
 use crate::imports;
 use crate::state::State;
@@ -89,6 +90,7 @@ pub(crate) async fn load_all(
     }
     let linker = linker(engine);
     let app = app_dir(&manifest.path);
+    let tenant = Tenant::of(&manifest.path);
     // As many at once as there are cores: a compile uses them all by itself.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let slots = Arc::new(Semaphore::new(cores));
@@ -105,6 +107,7 @@ pub(crate) async fn load_all(
                 linker: &linker,
                 wanted: &wanted,
                 app: &app,
+                tenant,
                 generation,
             }
             .load(&events)
@@ -165,6 +168,7 @@ struct Loader<'a> {
     linker: &'a Linker<State>,
     wanted: &'a Wanted,
     app: &'a Path,
+    tenant: Tenant,
     generation: u64,
 }
 
@@ -376,24 +380,22 @@ impl Loader<'_> {
             place: Some(wanted.place.clone()),
             generation: self.generation,
         };
-        let outbound = wanted
-            .limits
-            .outbound_concurrency
-            .map(|limit| limit as usize);
+        let limits = &wanted.limits;
+        let outbound = limits.outbound_concurrency.map(|limit| limit as usize);
         Handler {
             id: wanted.id.clone(),
             engine: self.engine.clone(),
+            tenant: self.tenant,
             pre,
             world,
             grants: Arc::new(grants),
             environment: wanted.environment.clone().into_iter().collect(),
             variables: wanted.variables.clone().into_iter().collect(),
             files,
-            request_timeout: wanted
-                .limits
-                .request_timeout
-                .unwrap_or(caps::REQUEST_TIMEOUT),
-            memory: wanted.limits.memory.unwrap_or(caps::MEMORY),
+            cpu: limits.cpu.unwrap_or(caps::CPU),
+            request_timeout: limits.request_timeout.unwrap_or(caps::REQUEST_TIMEOUT),
+            response_timeout: limits.response_timeout.unwrap_or(caps::RESPONSE_TIMEOUT),
+            memory: limits.memory.unwrap_or(caps::MEMORY),
             outbound_per_instance: outbound.unwrap_or(caps::OUTBOUND_PER_INSTANCE),
             outbound: Arc::new(Semaphore::new(caps::OUTBOUND_PER_COMPONENT)),
             denials: AtomicU64::new(0),
@@ -601,6 +603,7 @@ mod tests {
                 linker: &linker(&self.engine),
                 wanted: self.manifest.components.values().next().unwrap(),
                 app: self.root.path(),
+                tenant: Tenant::of(Path::new("")),
                 generation: 1,
             };
             let (_, cached) = loader.compile(&self.artifact, &events).unwrap();

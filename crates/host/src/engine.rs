@@ -1,14 +1,15 @@
 //! The wasmtime engine: its settings, its clock, and the cache of what it compiled.
 
-use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::cache::{Cache, CacheError};
+use crate::gate::Gate;
 use crate::pressure::Pressure;
+use crate::ticker::{Pace, Ticker};
 use crate::{Error, caps};
 
 /// Compiles and runs components. Cheap to clone; one serves a whole process.
@@ -22,6 +23,7 @@ struct Inner {
     cache: Option<Cache>,
     /// What is wrong with the cache, until somebody who listens loads an app.
     untold: Mutex<Option<String>>,
+    pace: Arc<Pace>,
     _ticker: Ticker,
     pressure: Pressure,
 }
@@ -54,7 +56,9 @@ impl Engine {
         let wasmtime =
             wasmtime::Engine::new(&config()).map_err(|e| Error::Engine(format!("{e:#}")))?;
         let (cache, untold) = open_cache(options.cache)?;
-        let ticker = Ticker::start(wasmtime.weak()).map_err(|error| {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let pace = Arc::new(Pace::new(Gate::new(cores)));
+        let ticker = Ticker::start(wasmtime.weak(), pace.clone()).map_err(|error| {
             Error::Engine(format!(
                 "the thread that stops guests in time cannot start: {error}"
             ))
@@ -64,6 +68,7 @@ impl Engine {
                 wasmtime,
                 cache,
                 untold: Mutex::new(untold),
+                pace,
                 _ticker: ticker,
                 pressure: Pressure::new(),
             }),
@@ -82,6 +87,11 @@ impl Engine {
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.inner.wasmtime
+    }
+
+    /// By what its guests compute one after another.
+    pub(crate) fn pace(&self) -> &Arc<Pace> {
+        &self.inner.pace
     }
 
     pub(crate) fn cache(&self) -> Option<&Cache> {
@@ -155,40 +165,4 @@ fn pool() -> PoolingAllocationConfig {
         .linear_memory_keep_resident(256 * 1024)
         .table_keep_resident(64 * 1024);
     pool
-}
-
-/// Advances the engine's epoch for as long as it lives.
-struct Ticker {
-    stop: Option<mpsc::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Ticker {
-    fn start(engine: wasmtime::EngineWeak) -> io::Result<Ticker> {
-        let (stop, stopped) = mpsc::channel();
-        let tick = move || {
-            while stopped.recv_timeout(caps::TICK) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let Some(engine) = engine.upgrade() else {
-                    return;
-                };
-                engine.increment_epoch();
-            }
-        };
-        let thread = thread::Builder::new()
-            .name("runner-ticker".into())
-            .spawn(tick)?;
-        Ok(Ticker {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

@@ -1,8 +1,10 @@
 //! What can go wrong with one request. The trigger, and only the trigger, makes a status of it.
 
+use std::time::Duration;
+
 use wasmtime_wasi_http::Error as HttpError;
 
-use crate::CacheError;
+use crate::{CacheError, caps};
 
 /// Why a request has no answer from a guest.
 #[derive(Debug, thiserror::Error)]
@@ -15,20 +17,52 @@ pub enum Error {
     NoRoute,
     /// The guest gave no response within the component's `request_timeout`.
     #[error("no response within {0:?}")]
-    Timeout(std::time::Duration),
-    /// The guest computed for as long as its `request_timeout` after its response had begun.
-    #[error("computed for {0:?} after its response had begun")]
-    Overran(std::time::Duration),
+    RequestTimeout(Duration),
+    /// The guest's response had not ended within the component's `response_timeout`.
+    #[error("its response had not ended within {0:?}")]
+    ResponseTimeout(Duration),
+    /// The guest went on for too long after its response had ended.
+    #[error("went on for {0:?} after its response had ended")]
+    AfterResponse(Duration),
+    /// The guest computed for longer than the component's `cpu`.
+    #[error("computed for {0:?}")]
+    Cpu(Duration),
+    /// The guest was refused memory, and ended.
+    #[error("{what}; it had been refused more memory than its {}", size(*.limit))]
+    Memory {
+        /// The component's `memory`, in bytes.
+        limit: u64,
+        /// How it ended.
+        what: String,
+    },
+    /// The guest's calls were nested too deeply.
+    #[error("its calls were nested too deeply: its stack has {}", size(caps::WASM_STACK as u64))]
+    StackOverflow,
+    /// The guest trapped.
+    #[error("{0}")]
+    Trap(String),
+    /// The guest exited.
+    #[error("exited with code {0}")]
+    Exit(i32),
     /// The guest returned without a response.
     #[error("returned without a response")]
     NoResponse,
-    /// The guest trapped or exited.
-    #[error("{0}")]
-    Trap(String),
+    /// The guest let go of its response's body before it was whole.
+    #[error("did not finish its response")]
+    Unfinished,
+    /// The guest held as many resources as it may.
+    #[error("held {0} resources, and asked for one more")]
+    Handles(usize),
+    /// The guest handed too much over in one call.
+    #[error("handed more than {} over in one call", size(*.0 as u64))]
+    HostcallFuel(usize),
+    /// The guest wrote a header map that is too large.
+    #[error("wrote headers of more than {}", size(*.0 as u64))]
+    HeaderSize(usize),
     /// An instance could not be made.
     #[error("could not be instantiated: {0}")]
     Instantiate(String),
-    /// As many requests are being served as may be, and as many wait.
+    /// As many requests of the component are being served as may be, and as many wait.
     #[error("all {0} instances are in use")]
     Capacity(u32),
     /// More is asked of the process than it can do.
@@ -37,6 +71,9 @@ pub enum Error {
     /// The guest waited for a slow client, and its place was needed.
     #[error("gave up its place: its client was slow while all {0} instances were in use")]
     GaveUp(u32),
+    /// As many instances exist as may, of all components.
+    #[error("all {0} instances of all components are in use")]
+    Instances(u32),
     /// Components of the app called one another too deeply.
     #[error("calls inside the app are nested more than {0} deep")]
     Loop(u8),
@@ -99,6 +136,18 @@ impl Error {
     }
 }
 
+/// A size in the largest unit that it is a whole number of.
+fn size(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let whole = UNITS
+        .iter()
+        .find(|(unit, _)| bytes >= *unit && bytes % unit == 0);
+    match whole {
+        Some((unit, name)) => format!("{} {name}", bytes / unit),
+        None => format!("{bytes} bytes"),
+    }
+}
+
 /// The name of an error as WIT writes it, `HTTP-request-denied`, for the log.
 pub(crate) fn code(error: &HttpError) -> String {
     const ACRONYMS: [&str; 5] = ["Http", "Dns", "Tls", "Ip", "Uri"];
@@ -117,6 +166,20 @@ pub(crate) fn code(error: &HttpError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_told_in_the_unit_that_fits() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1, "1 bytes"),
+            (65_536, "64 KiB"),
+            (65_537, "65537 bytes"),
+            (128 << 20, "128 MiB"),
+            (1 << 30, "1 GiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
 
     #[test]
     fn errors_are_named_as_wit_names_them() {

@@ -1,102 +1,137 @@
 //! One run of one instance, from its making to its end, as a single future.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use tokio::sync::oneshot;
-use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
+use wasmtime::component::ResourceTableError;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p3;
-use wasmtime_wasi_http::{Error as HttpError, FieldMap, WasiBody, WasiHttpView};
+use wasmtime_wasi_http::{Error as HttpError, FieldMap, FieldMapError, WasiBody, WasiHttpView};
 
-use crate::run::GaveUp;
+use crate::gate::{Place, Tenant};
+use crate::meter::Meter;
 use crate::state::State;
+use crate::ticker::Pace;
 use crate::{Error, caps};
 
 /// What a guest answered: its response, or the error it gave in place of one.
 pub(crate) type Answer = Result<Response<WasiBody>, HttpError>;
 
-/// The host's own reasons to stop a guest, each with the time it had.
+/// Where a guest's answer goes.
+pub(crate) type Reply = oneshot::Sender<Answer>;
+
+/// The run of a guest. Dropping it stops the guest wherever it is.
+///
+/// What it computes is charged, all of it: making the instance, what that starts, what the guest does after its response.
+/// Once it has had its slice, it is polled only while it holds a place of its engine's gate.
+pub(crate) struct Guest {
+    run: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
+    meter: Arc<Meter>,
+    pace: Arc<Pace>,
+    tenant: Tenant,
+    place: Place,
+}
+
+impl Guest {
+    pub(crate) fn new(
+        run: impl Future<Output = Result<(), Error>> + Send + 'static,
+        meter: Arc<Meter>,
+        pace: Arc<Pace>,
+        tenant: Tenant,
+    ) -> Guest {
+        Guest {
+            run: Box::pin(run),
+            meter,
+            pace,
+            tenant,
+            place: Place::None,
+        }
+    }
+}
+
+impl Future for Guest {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let guest = &mut *self;
+        if guest.meter.was_past_its_slice() {
+            let gate = &guest.pace.gate;
+            ready!(gate.poll_take(&mut guest.place, guest.tenant, cx));
+        }
+        guest.pace.keep();
+        guest.meter.begin();
+        let ended = guest.run.as_mut().poll(cx);
+        guest.meter.end();
+        guest.pace.gate.leave(&mut guest.place);
+        ended
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.pace.gate.leave(&mut self.place);
+    }
+}
+
+/// A guest computed for as long as it may.
 #[derive(Debug, thiserror::Error)]
-enum Deadline {
-    #[error("no response within {0:?}")]
-    Head(Duration),
-    #[error("computed for {0:?} after its response had begun")]
-    Body(Duration),
-}
+#[error("its time is up")]
+struct Spent;
 
-/// Where a guest's answer goes. Once it has gone, the deadline for it is void.
-pub(crate) struct Reply {
-    to: oneshot::Sender<Answer>,
-    given: Arc<AtomicBool>,
-}
-
-impl Reply {
-    pub(crate) fn new() -> (Reply, oneshot::Receiver<Answer>) {
-        let (to, answer) = oneshot::channel();
-        (
-            Reply {
-                to,
-                given: Arc::default(),
-            },
-            answer,
-        )
-    }
-
-    fn send(self, answer: Answer) {
-        self.given.store(true, Ordering::Relaxed);
-        // Nobody waits any more where the client went away or the time was up.
-        let _ = self.to.send(answer);
-    }
-}
-
-/// A store for one request. A guest that computes gives way at every tick. It is stopped when `timeout` has passed
-/// without an answer, and when it has computed for as long again after it: waiting then costs it nothing.
+/// A store for one request. A guest that computes is looked at at every beat: it is stopped once its time is up, and gives
+/// way once it has had its slice.
 pub(crate) fn store(
     engine: &wasmtime::Engine,
     state: State,
-    timeout: Duration,
-    reply: &Reply,
+    meter: Arc<Meter>,
 ) -> Result<Store<State>, Error> {
     let mut store =
         Store::try_new(engine, state).map_err(|e| Error::Instantiate(format!("{e:#}")))?;
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(caps::HOSTCALL_FUEL);
     store.set_epoch_deadline(1);
-    let (started, given) = (Instant::now(), reply.given.clone());
-    let mut computed = Duration::ZERO;
     store.epoch_deadline_callback(move |_| {
-        if given.load(Ordering::Relaxed) {
-            computed += caps::TICK;
-            if computed > timeout {
-                return Err(Deadline::Body(timeout).into());
-            }
-        } else if started.elapsed() >= timeout {
-            return Err(Deadline::Head(timeout).into());
+        if meter.is_spent() {
+            return Err(Spent.into());
         }
-        Ok(UpdateDeadline::YieldCustom(
-            1,
-            Box::pin(tokio::task::yield_now()),
-        ))
+        if !meter.is_past_its_slice() {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        let give_way = Box::pin(tokio::task::yield_now());
+        Ok(UpdateDeadline::YieldCustom(1, give_way))
     });
     Ok(store)
 }
 
 /// Makes an instance, has it handle `request`, gives its answer to `reply` as soon as it is there, and ends when the
-/// guest has nothing left to do. Dropping it stops the guest wherever it is.
+/// guest has nothing left to do.
 pub(crate) async fn run(
     pre: Arc<ProxyPre<State>>,
     mut store: Store<State>,
+    meter: Arc<Meter>,
+    request: Request<WasiBody>,
+    reply: Reply,
+) -> Result<(), Error> {
+    let ended = serve(&pre, &mut store, request, reply).await;
+    ended.map_err(|error| failure(&error, store.data(), &meter))
+}
+
+async fn serve(
+    pre: &ProxyPre<State>,
+    store: &mut Store<State>,
     request: Request<WasiBody>,
     reply: Reply,
 ) -> wasmtime::Result<()> {
-    match &*pre {
+    match pre {
         ProxyPre::P2(pre) => {
-            let proxy = pre.instantiate_async(&mut store).await?;
+            let proxy = pre.instantiate_async(&mut *store).await?;
             let scheme = match request.uri().scheme() {
                 Some(scheme) if *scheme == http::uri::Scheme::HTTPS => Scheme::Https,
                 _ => Scheme::Http,
@@ -104,15 +139,16 @@ pub(crate) async fn run(
             let mut http = store.data_mut().http();
             let request = http.new_incoming_request(scheme, request)?;
             let outparam = http.new_response_outparam_from_callback(move |value| {
-                reply.send(value.map_err(HttpError::from));
+                // Nobody waits any more where the client went away or the time was up.
+                let _ = reply.send(value.map_err(HttpError::from));
             })?;
             proxy
                 .wasi_http_incoming_handler()
-                .call_handle(&mut store, request, outparam)
+                .call_handle(&mut *store, request, outparam)
                 .await
         }
         ProxyPre::P3(pre) => {
-            let service = pre.instantiate_async(&mut store).await?;
+            let service = pre.instantiate_async(&mut *store).await?;
             store
                 .run_concurrent(async |accessor| run_03(&service, accessor, request, reply).await)
                 .await?
@@ -144,29 +180,50 @@ async fn run_03(
         Ok(response) => Ok(accessor.with(|access| response.into_http(access, io))?),
         Err(code) => Err(HttpError::from(code)),
     };
-    reply.send(response);
+    let _ = reply.send(response);
     std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
     Ok(())
 }
 
-/// What a guest's end means for a request that has no response yet.
-pub(crate) fn failure(error: &wasmtime::Error) -> Error {
-    match error.downcast_ref::<Deadline>() {
-        Some(Deadline::Head(timeout)) => return Error::Timeout(*timeout),
-        Some(Deadline::Body(timeout)) => return Error::Overran(*timeout),
-        None => {}
+/// wasmtime has no public type for this one.
+const FUEL: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// Why a guest ended that did not return: the one place where wasmtime's errors become ours.
+fn failure(error: &wasmtime::Error, state: &State, meter: &Meter) -> Error {
+    if error.is::<Spent>() {
+        return Error::Cpu(meter.budget());
     }
-    if let Some(gave_up) = error.downcast_ref::<GaveUp>() {
-        return Error::GaveUp(gave_up.of);
+    if error.is::<PoolConcurrencyLimitError>() {
+        return Error::Instances(caps::INSTANCES);
     }
-    if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
-        return Error::Capacity(caps::INSTANCES);
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
+        return Error::Handles(caps::RESOURCES);
     }
-    if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        return Error::Trap(format!("exited with code {}", exit.0));
+    if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) =
+        error.downcast_ref()
+    {
+        return Error::HeaderSize(caps::FIELDS);
     }
-    if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
-        return Error::Trap(format!("trapped: {trap}"));
+    let (ended, what) = match (
+        error.downcast_ref::<I32Exit>(),
+        error.downcast_ref::<Trap>(),
+    ) {
+        (Some(exit), _) => (Error::Exit(exit.0), Error::Exit(exit.0).to_string()),
+        (_, Some(Trap::StackOverflow)) => return Error::StackOverflow,
+        (_, Some(Trap::NoAsyncResult)) => return Error::NoResponse,
+        (_, Some(trap)) => trapped(format!("trapped: {trap}")),
+        (None, None) if error.root_cause().to_string().ends_with(FUEL) => {
+            return Error::HostcallFuel(caps::HOSTCALL_FUEL);
+        }
+        (None, None) => trapped(format!("failed: {}", error.root_cause())),
+    };
+    // Languages end in many ways when they get no memory: few of them say why.
+    match state.memory.refused() {
+        Some(limit) => Error::Memory { limit, what },
+        None => ended,
     }
-    Error::Trap(format!("failed: {}", error.root_cause()))
+}
+
+fn trapped(what: String) -> (Error, String) {
+    (Error::Trap(what.clone()), what)
 }

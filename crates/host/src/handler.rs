@@ -11,19 +11,22 @@ use http::{Request, Response};
 use runner_manifest::ComponentId;
 use runner_outbound::Grants;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
 use wasmtime_wasi::{FsPerms, WasiCtx};
 use wasmtime_wasi_http::{WasiBody, handler::ProxyPre};
 
 use crate::admission::{Admission, Admitted};
 use crate::app::App;
-use crate::body::Body;
+use crate::body::{Body, Run, Until};
 use crate::component::World;
 use crate::event::{Events, RequestId, Stream};
 use crate::files::Files;
-use crate::guest::{self, Answer, Reply};
+use crate::gate::Tenant;
+use crate::guest::{self, Answer, Guest};
 use crate::log::LogStream;
+use crate::meter::Meter;
 use crate::outgoing::Outgoing;
-use crate::run::{Guest, Run};
+use crate::seat::{Seat, Seated};
 use crate::state::State;
 use crate::trace::Trace;
 use crate::usage::{Usage, Used};
@@ -32,14 +35,18 @@ use crate::{Engine, Error, caps};
 /// A pre-instantiated component with everything it was granted.
 pub(crate) struct Handler {
     pub(crate) id: ComponentId,
+    /// Kept whole: without its clock no guest would be stopped.
     pub(crate) engine: Engine,
+    pub(crate) tenant: Tenant,
     pub(crate) pre: Arc<ProxyPre<State>>,
     pub(crate) world: World,
     pub(crate) grants: Arc<Grants>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) variables: runner_variables::Session,
     pub(crate) files: Option<Files>,
+    pub(crate) cpu: Duration,
     pub(crate) request_timeout: Duration,
+    pub(crate) response_timeout: Duration,
     pub(crate) memory: u64,
     pub(crate) outbound_per_instance: usize,
     pub(crate) outbound: Arc<Semaphore>,
@@ -70,25 +77,48 @@ impl Handler {
         if self.engine.pressure().is_too_high() {
             return Err(Error::Overloaded);
         }
+        let until = Until::in_time(self.response_timeout);
         let admitted = self.admission.admit().await?;
-        let (reply, mut answer) = Reply::new();
-        let store = guest::store(
-            self.engine.wasmtime(),
-            self.state(call, admitted)?,
-            self.request_timeout,
-            &reply,
-        )?;
-        let run = Run::new();
-        let request = request.map(|body| run.reads(body));
-        let running = guest::run(self.pre.clone(), store, request, reply);
-        let guest = Guest::new(run, self.admission.clone(), running);
+        let (reply, mut answer) = oneshot::channel();
+        let seat = Seat::new();
+        let request = request.map(|body| seat.reads(body));
+        let guest = self.guest(self.state(call, admitted)?, request, reply)?;
+        let guest = Seated::new(seat, self.admission.clone(), guest);
         let waiting = first_answer(guest, &mut answer);
-        let waited = tokio::time::timeout(self.request_timeout, waiting).await;
-        let (answer, guest) = waited.map_err(|_| Error::Timeout(self.request_timeout))??;
+        let (at, late) = self.head_until(until);
+        let waited = tokio::time::timeout_at(at, waiting).await;
+        let (answer, guest) = waited.map_err(|_| late)??;
         match answer {
-            Ok(response) => Ok(response.map(|body| Body::guest(body, guest))),
+            Ok(response) => Ok(response.map(|body| Body::guest(body, guest, until))),
             Err(code) => Err(Error::Guest(code)),
         }
+    }
+
+    /// When there must be a response, and what is wrong where there is none.
+    fn head_until(&self, until: Until) -> (Instant, Error) {
+        let head = Instant::now() + self.request_timeout;
+        if head < until.at {
+            (head, Error::RequestTimeout(self.request_timeout))
+        } else {
+            (until.at, until.late())
+        }
+    }
+
+    fn guest(
+        &self,
+        state: State,
+        request: Request<WasiBody>,
+        reply: guest::Reply,
+    ) -> Result<Guest, Error> {
+        let meter = Arc::new(Meter::new(self.cpu));
+        let store = guest::store(self.engine.wasmtime(), state, meter.clone())?;
+        let run = guest::run(self.pre.clone(), store, meter.clone(), request, reply);
+        Ok(Guest::new(
+            run,
+            meter,
+            self.engine.pace().clone(),
+            self.tenant,
+        ))
     }
 
     fn state(&self, call: Call, admitted: Admitted) -> Result<State, Error> {
@@ -146,9 +176,9 @@ impl Handler {
 
 /// Runs the guest until it has answered or ended. Gives back what is left of its run.
 async fn first_answer(
-    mut guest: Guest,
+    mut guest: Seated,
     answer: &mut oneshot::Receiver<Answer>,
-) -> Result<(Answer, Option<Guest>), Error> {
+) -> Result<(Answer, Run), Error> {
     let (answer, ended) = std::future::poll_fn(|cx| {
         let ended = Pin::new(&mut guest).poll(cx);
         match (Pin::new(&mut *answer).poll(cx), ended) {
@@ -160,11 +190,11 @@ async fn first_answer(
     })
     .await;
     match (answer, ended) {
-        (Some(answer), Poll::Pending) => Ok((answer, Some(guest))),
-        (Some(answer), Poll::Ready(Ok(()))) => Ok((answer, None)),
+        (Some(answer), Poll::Pending) => Ok((answer, Run::GoesOn(guest))),
+        (Some(answer), Poll::Ready(Ok(()))) => Ok((answer, Run::Over)),
         // It failed with its body half written: whoever reads the body finds out.
-        (Some(answer), Poll::Ready(Err(error))) => Ok((answer, Some(guest.failed(error)))),
-        (None, Poll::Ready(Err(error))) => Err(guest::failure(&error)),
+        (Some(answer), Poll::Ready(Err(error))) => Ok((answer, Run::Failed(error))),
+        (None, Poll::Ready(Err(error))) => Err(error),
         (None, _) => Err(Error::NoResponse),
     }
 }

@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod event;
 mod files;
+mod gate;
 mod guest;
 mod handler;
 mod identity;
@@ -27,11 +28,14 @@ mod imports;
 mod inside;
 mod inspection;
 mod log;
+mod meter;
 mod observed;
 mod outgoing;
 mod pressure;
-mod run;
+mod reason;
+mod seat;
 mod state;
+mod ticker;
 mod trace;
 mod usage;
 
@@ -49,6 +53,7 @@ pub use crate::event::{
     Verdict,
 };
 pub use crate::inspection::{Extent, Inspection, List, Name, Unreadable};
+pub use crate::reason::Reason;
 pub use crate::trace::{Sampler, Share, SpanId, Trace, TraceId, Tracing};
 pub use crate::usage::{RuleUse, Used};
 

@@ -43,7 +43,7 @@ impl State {
             outgoing,
             variables,
             usage,
-            memory: Memory { left: memory },
+            memory: Memory::new(memory),
             _admitted: admitted,
         }
     }
@@ -68,17 +68,33 @@ impl WasiHttpView for State {
     }
 }
 
-/// Bytes that all memories and tables of an instance may still grow by, together.
+/// Bytes that all memories and tables of an instance may have, together.
 pub(crate) struct Memory {
+    limit: u64,
     left: u64,
+    refused: bool,
 }
 
 /// What a table element costs the host.
 const ELEMENT: u64 = 16;
 
 impl Memory {
+    fn new(limit: u64) -> Memory {
+        Memory {
+            limit,
+            left: limit,
+            refused: false,
+        }
+    }
+
+    /// The limit, where it has refused anything.
+    pub(crate) fn refused(&self) -> Option<u64> {
+        self.refused.then_some(self.limit)
+    }
+
     fn take(&mut self, bytes: u64) -> bool {
         let Some(left) = self.left.checked_sub(bytes) else {
+            self.refused = true;
             return false;
         };
         self.left = left;
@@ -115,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_limit_is_the_sum_over_all_memories_and_tables() {
-        let mut memory = Memory { left: 100 << 16 };
+        let mut memory = Memory::new(100 << 16);
         assert!(memory.memory_growing(0, 60 << 16, None).unwrap());
         assert!(
             !memory.memory_growing(0, 60 << 16, None).unwrap(),
@@ -126,6 +142,7 @@ mod tests {
             !memory.memory_growing(0, 5 << 16, Some(4 << 16)).unwrap(),
             "its own maximum holds"
         );
+        assert_eq!(memory.refused(), Some(100 << 16));
         assert!(memory.table_growing(0, 1 << 16, None).unwrap());
         assert!(!memory.table_growing(0, 1 << 17, None).unwrap());
     }

@@ -6,7 +6,13 @@ use crate::raw::{Item, Table};
 use crate::{Code, Diagnostic};
 
 /// What this version holds a component to; a limit that is not here gives a warning.
-const ENFORCED: [&str; 3] = ["request_timeout", "outbound_concurrency", "memory"];
+const ENFORCED: [&str; 5] = [
+    "cpu",
+    "request_timeout",
+    "response_timeout",
+    "outbound_concurrency",
+    "memory",
+];
 /// A limit that is longer is no limit.
 const MAX_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// One page of WebAssembly.

@@ -84,8 +84,11 @@ fn status(error: &Error) -> StatusCode {
     match error {
         Error::BadPath(_) => StatusCode::BAD_REQUEST,
         Error::NoRoute => StatusCode::NOT_FOUND,
-        Error::Timeout(_) | Error::Overran(_) => StatusCode::GATEWAY_TIMEOUT,
-        Error::Capacity(_) | Error::GaveUp(_) | Error::Overloaded => {
+        Error::Cpu(_)
+        | Error::RequestTimeout(_)
+        | Error::ResponseTimeout(_)
+        | Error::AfterResponse(_) => StatusCode::GATEWAY_TIMEOUT,
+        Error::Capacity(_) | Error::Instances(_) | Error::GaveUp(_) | Error::Overloaded => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         Error::Loop(_) => StatusCode::LOOP_DETECTED,
@@ -94,6 +97,13 @@ fn status(error: &Error) -> StatusCode {
         Error::Guest(_) if error.blames_upstream() => StatusCode::BAD_GATEWAY,
         Error::Guest(_)
         | Error::NoResponse
+        | Error::Unfinished
+        | Error::Memory { .. }
+        | Error::StackOverflow
+        | Error::Handles(_)
+        | Error::HostcallFuel(_)
+        | Error::HeaderSize(_)
+        | Error::Exit(_)
         | Error::Trap(_)
         | Error::Instantiate(_)
         | Error::Engine(_)
@@ -151,8 +161,27 @@ mod tests {
             ),
             (Error::NoRoute, "404\nNot Found\nrequest id: ID\n"),
             (
-                Error::Timeout(Duration::from_secs(7)),
+                Error::RequestTimeout(Duration::from_secs(7)),
                 "504\nGateway Timeout\nrequest id: ID\n",
+            ),
+            (
+                Error::Cpu(Duration::from_secs(7)),
+                "504\nGateway Timeout\nrequest id: ID\n",
+            ),
+            (
+                Error::Instances(7),
+                "503\nretry-after: 1\nService Unavailable\nrequest id: ID\n",
+            ),
+            (
+                Error::Memory {
+                    limit: 7,
+                    what: secret(),
+                },
+                "500\nInternal Server Error\nrequest id: ID\n",
+            ),
+            (
+                Error::NotHttp(secret()),
+                "502\nBad Gateway\nrequest id: ID\n",
             ),
             (
                 Error::Capacity(7),

@@ -513,8 +513,16 @@ static LIMITS: Keys = closed(
             SIZE,
             "All memories and tables of an instance together: `\"64 MiB\"`. 128 MiB without it.",
         ),
-        key("cpu", TIME, "Not enforced by this version."),
-        key("response_timeout", TIME, "Not enforced by this version."),
+        key(
+            "cpu",
+            TIME,
+            "What a guest may compute for one request, waiting not counted: `\"250 ms\"`. 1 s without it; then 504.",
+        ),
+        key(
+            "response_timeout",
+            TIME,
+            "To the end of the response: `\"1 min\"`. 5 min without it; then it is cut.",
+        ),
         key("concurrency", COUNT, "Not enforced by this version."),
         key(
             "queue",

@@ -1,4 +1,4 @@
-//! The run of a guest: it ends with whoever drives it, or when another request needs its place.
+//! A guest on its seat: it is stopped by whoever drives it, or when another request needs the seat.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,23 +12,24 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::WasiBody;
 
+use crate::Error;
 use crate::admission::Admission;
-
-/// See [`crate::guest::run`].
-type Running = Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send>>;
+use crate::guest::Guest;
 
 /// A guest, in the hands of whoever drives it. Dropping it stops the guest wherever it is.
-pub(crate) struct Guest {
-    run: Arc<Run>,
+pub(crate) struct Seated {
+    seat: Arc<Seat>,
     admission: Arc<Admission>,
     place: usize,
 }
 
-/// A guest's run, as those see it who may need its place.
-pub(crate) struct Run {
+/// The seat of a guest, as those see it who may need it.
+///
+/// The guest holds its request's body, and that the seat: it is [`Seated`] that ends the circle.
+pub(crate) struct Seat {
     inner: Mutex<Inner>,
     born: Instant,
-    /// Since when the guest waits for what its client sends: see [`Run::begin`].
+    /// Since when the guest waits for what its client sends: see [`Seat::begin`].
     reading: AtomicU64,
     /// Since when what the guest has written waits for its client.
     writing: AtomicU64,
@@ -36,7 +37,7 @@ pub(crate) struct Run {
 
 #[derive(Default)]
 struct Inner {
-    running: Option<Running>,
+    guest: Option<Guest>,
     driver: Option<Waker>,
     gave_up: bool,
 }
@@ -44,79 +45,60 @@ struct Inner {
 /// What stands for "it does not wait" in place of a time.
 const GOES_ON: u64 = 0;
 
-/// The end of a guest whose place was needed.
-#[derive(Debug, thiserror::Error)]
-#[error("gave up its place")]
-pub(crate) struct GaveUp {
-    /// How many places there are.
-    pub(crate) of: u32,
-}
-
-impl Guest {
-    /// Begins to drive `running`, the guest of `run`.
-    pub(crate) fn new(
-        run: Arc<Run>,
-        admission: Arc<Admission>,
-        running: impl Future<Output = wasmtime::Result<()>> + Send + 'static,
-    ) -> Guest {
-        run.lock().running = Some(Box::pin(running));
-        let place = admission.enter(run.clone());
-        Guest {
-            run,
+impl Seated {
+    /// Seats a guest.
+    pub(crate) fn new(seat: Arc<Seat>, admission: Arc<Admission>, guest: Guest) -> Seated {
+        seat.lock().guest = Some(guest);
+        let place = admission.enter(seat.clone());
+        Seated {
+            seat,
             admission,
             place,
         }
     }
 
-    /// It has ended so; whoever drives it next finds out.
-    pub(crate) fn failed(self, error: wasmtime::Error) -> Guest {
-        self.run.lock().running = Some(Box::pin(async { Err(error) }));
-        self
-    }
-
     /// Why it was stopped, if somebody else needed its place.
-    pub(crate) fn gave_up(&self) -> Option<GaveUp> {
-        let of = self.admission.most();
-        self.run.lock().gave_up.then_some(GaveUp { of })
+    pub(crate) fn gave_up(&self) -> Option<Error> {
+        let gave_up = self.seat.lock().gave_up;
+        gave_up.then(|| Error::GaveUp(self.admission.most()))
     }
 
     /// What it has written goes to its client, who may take its time.
     pub(crate) fn hands_on(&self) {
-        self.run.begin(&self.run.writing);
+        self.seat.begin(&self.seat.writing);
     }
 
     /// Its client has taken what it was handed.
     pub(crate) fn goes_on(&self) {
-        self.run.writing.store(GOES_ON, Ordering::Relaxed);
+        self.seat.writing.store(GOES_ON, Ordering::Relaxed);
     }
 }
 
-impl Future for Guest {
-    type Output = wasmtime::Result<()>;
+impl Future for Seated {
+    type Output = Result<(), Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<wasmtime::Result<()>> {
-        let mut inner = self.run.lock();
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut inner = self.seat.lock();
         if inner.gave_up {
-            let of = self.admission.most();
-            return Poll::Ready(Err(GaveUp { of }.into()));
+            return Poll::Ready(Err(Error::GaveUp(self.admission.most())));
         }
-        let Some(running) = &mut inner.running else {
+        let Some(guest) = &mut inner.guest else {
             return Poll::Ready(Ok(()));
         };
-        let polled = running.as_mut().poll(cx);
+        let polled = Pin::new(guest).poll(cx);
         match &polled {
-            Poll::Ready(_) => inner.running = None,
+            Poll::Ready(_) => inner.guest = None,
             Poll::Pending => inner.woken_by(cx.waker()),
         }
         polled
     }
 }
 
-impl Drop for Guest {
+impl Drop for Seated {
     fn drop(&mut self) {
         self.admission.leave(self.place);
-        let running = self.run.lock().running.take();
-        drop(running);
+        let guest = self.seat.lock().guest.take();
+        drop(guest);
     }
 }
 
@@ -129,9 +111,9 @@ impl Inner {
     }
 }
 
-impl Run {
-    pub(crate) fn new() -> Arc<Run> {
-        Arc::new(Run {
+impl Seat {
+    pub(crate) fn new() -> Arc<Seat> {
+        Arc::new(Seat {
             inner: Mutex::default(),
             born: Instant::now(),
             reading: AtomicU64::new(GOES_ON),
@@ -144,17 +126,17 @@ impl Run {
     }
 
     /// The body of its request, which tells when its client is slow.
-    pub(crate) fn reads(self: &Arc<Run>, body: WasiBody) -> WasiBody {
+    pub(crate) fn reads(self: &Arc<Seat>, body: WasiBody) -> WasiBody {
         if http_body::Body::is_end_stream(&body) {
             return body;
         }
-        let run = self.clone();
-        Watched { body, run }.boxed_unsync()
+        let seat = self.clone();
+        Watched { body, seat }.boxed_unsync()
     }
 
     /// For how long it has waited for its client, if it does and is not just doing something.
     pub(crate) fn stalled(&self) -> Option<Duration> {
-        self.inner.try_lock().ok()?.running.as_ref()?;
+        self.inner.try_lock().ok()?.guest.as_ref()?;
         let now = self.now();
         let waits = [&self.reading, &self.writing].map(|since| since.load(Ordering::Relaxed));
         let since = waits.into_iter().filter(|&since| since != GOES_ON).min()?;
@@ -179,9 +161,9 @@ impl Run {
             return;
         };
         inner.gave_up = true;
-        let (running, driver) = (inner.running.take(), inner.driver.take());
+        let (guest, driver) = (inner.guest.take(), inner.driver.take());
         drop(inner);
-        drop(running);
+        drop(guest);
         driver.inspect(Waker::wake_by_ref);
     }
 }
@@ -189,7 +171,7 @@ impl Run {
 /// The body of a request, and the guest that reads it.
 struct Watched {
     body: WasiBody,
-    run: Arc<Run>,
+    seat: Arc<Seat>,
 }
 
 impl http_body::Body for Watched {
@@ -202,8 +184,8 @@ impl http_body::Body for Watched {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         match &frame {
-            Poll::Pending => self.run.begin(&self.run.reading),
-            Poll::Ready(_) => self.run.reading.store(GOES_ON, Ordering::Relaxed),
+            Poll::Pending => self.seat.begin(&self.seat.reading),
+            Poll::Ready(_) => self.seat.reading.store(GOES_ON, Ordering::Relaxed),
         }
         frame
     }

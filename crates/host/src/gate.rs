@@ -1,0 +1,438 @@
+//! Who may go on computing after a first slice: as many guests as there are cores but one, the tenants taking turns.
+//!
+//! A guest that answers at once never comes here, so it goes before those that compute for long, and a tenant with many
+//! of those does not queue in front of another's. The last core is theirs too while nobody waits: then whoever is on it gives
+//! it up soon enough for a guest that answers. A place is held for one poll, which ends at the next beat, and is then
+//! handed on. Whoever it is handed to is woken and takes it when it is polled. Some are not polled soon: a connection does
+//! not poll a guest whose client reads nothing. Its place goes to the next after a few beats ([`Gate::beat`]); it was woken,
+//! so it asks again whenever it is polled.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Beats that a place is kept for the one it was handed to.
+const KEPT: u8 = 3;
+
+/// Whose guests take turns with the guests of others: an app, through all its reloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tenant(u64);
+
+impl Tenant {
+    /// The app whose manifest lies here. Two that had one number by chance would share their turns.
+    pub(crate) fn of(manifest: &Path) -> Tenant {
+        let mut hasher = DefaultHasher::new();
+        manifest.hash(&mut hasher);
+        Tenant(hasher.finish())
+    }
+}
+
+/// The places of one engine.
+pub(crate) struct Gate {
+    queue: Mutex<Queue>,
+}
+
+/// What a guest has of a gate.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nothing.
+    #[default]
+    None,
+    /// This ticket, for which there may be a place by now.
+    Waiting(u64),
+    /// A place.
+    Held,
+    /// The place on the last core.
+    Last,
+}
+
+struct Queue {
+    free: usize,
+    /// Whether the place on the last core is free. It is never handed on.
+    is_last_free: bool,
+    next_ticket: u64,
+    /// Every tenant that ever waited: as many as there are apps.
+    lines: Vec<Line>,
+    /// Places that were handed on so far.
+    turns: u64,
+    /// Places that were handed to somebody who has not come yet.
+    handed: Vec<Handed>,
+}
+
+struct Line {
+    tenant: Tenant,
+    guests: VecDeque<(u64, Waker)>,
+    /// Its last turn. One that has just computed and waits again has not lost its place behind the others.
+    turn: u64,
+}
+
+struct Handed {
+    ticket: u64,
+    kept: u8,
+}
+
+impl Gate {
+    /// A gate of a machine with so many cores.
+    pub(crate) fn new(cores: usize) -> Gate {
+        let all_but_one = cores.saturating_sub(1);
+        Gate {
+            queue: Mutex::new(Queue {
+                free: all_but_one.max(1),
+                is_last_free: all_but_one > 0,
+                next_ticket: 0,
+                lines: Vec::new(),
+                turns: 0,
+                handed: Vec::new(),
+            }),
+        }
+    }
+
+    /// Ready with `place` held.
+    pub(crate) fn poll_take(
+        &self,
+        place: &mut Place,
+        tenant: Tenant,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
+        let mut queue = self.queue();
+        let is_there = match *place {
+            Place::Held | Place::Last => return Poll::Ready(()),
+            Place::None => queue.take_free(),
+            Place::Waiting(ticket) => match queue.waker(ticket) {
+                Some(waker) => {
+                    waker.clone_from(cx.waker());
+                    return Poll::Pending;
+                }
+                None => queue.take_handed(ticket),
+            },
+        };
+        *place = if is_there {
+            Place::Held
+        } else if queue.take_last() {
+            Place::Last
+        } else {
+            Place::Waiting(queue.enter(tenant, cx.waker().clone()))
+        };
+        match place {
+            Place::Held | Place::Last => Poll::Ready(()),
+            Place::None | Place::Waiting(_) => Poll::Pending,
+        }
+    }
+
+    /// Hands a place that is held on, or leaves the queue.
+    pub(crate) fn leave(&self, place: &mut Place) {
+        let next = match std::mem::take(place) {
+            Place::None => return,
+            Place::Held => self.queue().hand_on(),
+            Place::Last => {
+                self.queue().is_last_free = true;
+                return;
+            }
+            Place::Waiting(ticket) => self.queue().leave(ticket),
+        };
+        // Outside the lock: whoever is woken may come at once.
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+
+    /// What was handed to somebody who does not come goes to the next.
+    pub(crate) fn beat(&self) {
+        let next = self.queue().beat();
+        next.into_iter().for_each(Waker::wake);
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn take_free(&mut self) -> bool {
+        // Nobody waits while one is free: it would have been handed on.
+        let is_free = self.free > 0;
+        self.free -= usize::from(is_free);
+        is_free
+    }
+
+    fn take_last(&mut self) -> bool {
+        let nobody_waits = self.lines.iter().all(|line| line.guests.is_empty());
+        nobody_waits && std::mem::take(&mut self.is_last_free)
+    }
+
+    /// The place that was handed to `ticket`. Whoever comes too late for it takes one that nobody has come for yet, or
+    /// on a machine where all come late nobody would ever compute.
+    fn take_handed(&mut self, ticket: u64) -> bool {
+        let own = self
+            .handed
+            .iter()
+            .position(|handed| handed.ticket == ticket);
+        if let Some(at) = own {
+            self.handed.remove(at);
+            return true;
+        }
+        self.take_free() || self.handed.pop().is_some()
+    }
+
+    fn waker(&mut self, ticket: u64) -> Option<&mut Waker> {
+        let mut guests = self.lines.iter_mut().flat_map(|line| &mut line.guests);
+        let found = guests.find(|(of, _)| *of == ticket);
+        found.map(|(_, waker)| waker)
+    }
+
+    fn enter(&mut self, tenant: Tenant, waker: Waker) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        match self.lines.iter_mut().find(|line| line.tenant == tenant) {
+            Some(line) => line.guests.push_back((ticket, waker)),
+            None => self.lines.push(Line {
+                tenant,
+                guests: VecDeque::from([(ticket, waker)]),
+                turn: self.turns,
+            }),
+        }
+        ticket
+    }
+
+    /// Gives a place to the first guest of the tenant that has waited longest for a turn. The guest is to be woken.
+    fn hand_on(&mut self) -> Option<Waker> {
+        let waiting = self.lines.iter_mut().filter(|line| !line.guests.is_empty());
+        let next = waiting.min_by_key(|line| line.turn);
+        let Some((turn, (ticket, waker))) =
+            next.and_then(|line| Some((&mut line.turn, line.guests.pop_front()?)))
+        else {
+            self.free += 1;
+            return None;
+        };
+        self.turns += 1;
+        *turn = self.turns;
+        self.handed.push(Handed { ticket, kept: KEPT });
+        Some(waker)
+    }
+
+    fn leave(&mut self, ticket: u64) -> Option<Waker> {
+        if let Some(at) = self
+            .handed
+            .iter()
+            .position(|handed| handed.ticket == ticket)
+        {
+            self.handed.remove(at);
+            return self.hand_on();
+        }
+        for line in &mut self.lines {
+            line.guests.retain(|(of, _)| *of != ticket);
+        }
+        None
+    }
+
+    fn beat(&mut self) -> Vec<Waker> {
+        let before = self.handed.len();
+        self.handed.retain_mut(|handed| {
+            handed.kept -= 1;
+            handed.kept > 0
+        });
+        let lost = before - self.handed.len();
+        (0..lost).filter_map(|_| self.hand_on()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    const A: Tenant = Tenant(1);
+    const B: Tenant = Tenant(2);
+
+    /// A guest that is polled by hand and counts how often it was woken.
+    struct Guest {
+        tenant: Tenant,
+        place: Place,
+        woken: Arc<Woken>,
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Guest {
+        fn of(tenant: Tenant) -> Guest {
+            Guest {
+                tenant,
+                place: Place::None,
+                woken: Arc::default(),
+            }
+        }
+
+        fn takes(&mut self, gate: &Gate) -> bool {
+            let waker = Waker::from(self.woken.clone());
+            let mut cx = Context::from_waker(&waker);
+            gate.poll_take(&mut self.place, self.tenant, &mut cx)
+                .is_ready()
+        }
+
+        fn woken(&self) -> usize {
+            self.woken.0.load(Ordering::Relaxed)
+        }
+    }
+
+    /// Who of these was woken and not yet polled; each is polled then, and holds its place.
+    fn next(gate: &Gate, guests: &mut [Guest]) -> Option<usize> {
+        let at = guests.iter().position(|guest| guest.woken() > 0)?;
+        guests[at].woken = Arc::default();
+        assert!(guests[at].takes(gate), "{at} was woken for a place");
+        Some(at)
+    }
+
+    #[test]
+    fn tenants_take_turns_and_so_do_the_guests_of_each() {
+        let gate = Gate::new(1);
+        let mut guests: Vec<Guest> = [A, A, A, B].map(Guest::of).into();
+        let mut first = Guest::of(A);
+        assert!(first.takes(&gate));
+        for guest in &mut guests {
+            assert!(!guest.takes(&gate));
+        }
+        gate.leave(&mut first.place);
+        let mut turns = Vec::new();
+        for _ in 0..8 {
+            let at = next(&gate, &mut guests).expect("somebody is next");
+            turns.push(at);
+            gate.leave(&mut guests[at].place);
+            // It wants to go on, and is last of its tenant's.
+            if !guests[at].takes(&gate) {
+                continue;
+            }
+            gate.leave(&mut guests[at].place);
+        }
+        assert_eq!(turns, [0, 3, 1, 3, 2, 3, 0, 3]);
+    }
+
+    #[test]
+    fn as_many_compute_as_there_are_places() {
+        let gate = Gate::new(3);
+        gate.queue().is_last_free = false;
+        let mut guests: Vec<Guest> = [A, A, A].map(Guest::of).into();
+        assert!(guests[0].takes(&gate));
+        assert!(guests[0].takes(&gate), "it has it already");
+        assert!(guests[1].takes(&gate));
+        assert!(!guests[2].takes(&gate));
+        assert!(!guests[2].takes(&gate), "woken by something else");
+        gate.leave(&mut guests[0].place);
+        assert_eq!(next(&gate, &mut guests), Some(2));
+        gate.leave(&mut guests[1].place);
+        gate.leave(&mut guests[2].place);
+        assert_eq!(gate.queue().free, 2);
+    }
+
+    #[test]
+    fn who_is_dropped_leaves_the_queue_and_what_it_was_handed_goes_on() {
+        let gate = Gate::new(1);
+        let mut guests: Vec<Guest> = [A, A, B, B].map(Guest::of).into();
+        assert!(guests[0].takes(&gate));
+        for guest in &mut guests[1..] {
+            assert!(!guest.takes(&gate));
+        }
+        gate.leave(&mut guests[2].place);
+        gate.leave(&mut guests[0].place);
+        assert_eq!([guests[1].woken(), guests[3].woken()], [1, 0]);
+        gate.leave(&mut guests[1].place);
+        assert_eq!(guests[3].woken(), 1, "what the one before left behind");
+        gate.leave(&mut guests[3].place);
+        let queue = gate.queue();
+        let waiting = queue.lines.iter().map(|line| line.guests.len());
+        assert_eq!((queue.free, waiting.sum(), queue.handed.len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn who_does_not_come_is_passed_over_and_asks_again() {
+        let gate = Gate::new(1);
+        let mut guests: Vec<Guest> = [A, A, A].map(Guest::of).into();
+        assert!(guests[0].takes(&gate));
+        assert!(!guests[1].takes(&gate));
+        assert!(!guests[2].takes(&gate));
+        gate.leave(&mut guests[0].place);
+        for beat in 0..KEPT {
+            assert_eq!(guests[2].woken(), 0, "{beat}");
+            gate.beat();
+        }
+        assert_eq!(next(&gate, &mut guests[2..]), Some(0));
+        assert!(!guests[1].takes(&gate), "too late, and nobody else is late");
+        gate.leave(&mut guests[2].place);
+        assert_eq!(guests[1].woken(), 2);
+        assert!(guests[1].takes(&gate));
+    }
+
+    #[test]
+    fn where_everybody_comes_late_whoever_comes_computes() {
+        let gate = Gate::new(1);
+        let mut guests: Vec<Guest> = [A, A, A].map(Guest::of).into();
+        assert!(guests[0].takes(&gate));
+        assert!(!guests[1].takes(&gate));
+        assert!(!guests[2].takes(&gate));
+        gate.leave(&mut guests[0].place);
+        for _ in 0..KEPT {
+            gate.beat();
+        }
+        assert_eq!([guests[1].woken(), guests[2].woken()], [1, 1]);
+        assert!(guests[1].takes(&gate), "the other has not come yet");
+        assert!(!guests[2].takes(&gate));
+        gate.leave(&mut guests[1].place);
+        assert!(guests[2].takes(&gate));
+    }
+
+    #[test]
+    fn a_place_that_nobody_waits_for_is_free_after_a_while() {
+        let gate = Gate::new(1);
+        let (mut first, mut late) = (Guest::of(A), Guest::of(B));
+        assert!(first.takes(&gate));
+        assert!(!late.takes(&gate));
+        gate.leave(&mut first.place);
+        (0..KEPT).for_each(|_| gate.beat());
+        assert!(first.takes(&gate));
+        gate.leave(&mut first.place);
+        assert!(late.takes(&gate));
+    }
+
+    #[test]
+    fn the_last_core_is_for_one_more_while_nobody_waits() {
+        let gate = Gate::new(2);
+        let mut guests: Vec<Guest> = [A, A, B].map(Guest::of).into();
+        assert!(guests[0].takes(&gate) && guests[1].takes(&gate));
+        assert_eq!(
+            [&guests[0].place, &guests[1].place],
+            [&Place::Held, &Place::Last]
+        );
+        assert!(!guests[2].takes(&gate));
+        gate.leave(&mut guests[1].place);
+        assert_eq!(guests[2].woken(), 0, "it is not handed on");
+        assert!(!guests[1].takes(&gate), "somebody waits");
+        gate.leave(&mut guests[0].place);
+        assert_eq!(next(&gate, &mut guests), Some(2));
+        gate.leave(&mut guests[2].place);
+        assert_eq!(next(&gate, &mut guests), Some(1));
+        assert!(guests[0].takes(&gate), "nobody waits");
+        assert_eq!(
+            [&guests[0].place, &guests[1].place],
+            [&Place::Last, &Place::Held]
+        );
+    }
+
+    #[test]
+    fn one_core_has_one_place() {
+        let gate = Gate::new(1);
+        let mut guests: Vec<Guest> = [A, A].map(Guest::of).into();
+        assert!(guests[0].takes(&gate));
+        assert!(!guests[1].takes(&gate));
+    }
+}

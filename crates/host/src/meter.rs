@@ -1,0 +1,111 @@
+//! How long a guest has computed: its thread's own time, and only while it is polled.
+//!
+//! Waiting is never charged, however long: nobody polls who waits. Nor is what other threads, or other tasks of the same
+//! thread, do meanwhile. It costs two readings of a clock for each poll.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::caps;
+
+/// The account of one guest. It is polled by one thread at a time, so nothing here orders anything.
+pub(crate) struct Meter {
+    budget: Duration,
+    /// Nanoseconds of all polls that have ended.
+    charged: AtomicU64,
+    /// What the thread's clock showed when this poll began.
+    began: AtomicU64,
+}
+
+impl Meter {
+    pub(crate) fn new(budget: Duration) -> Meter {
+        Meter {
+            budget,
+            charged: AtomicU64::new(0),
+            began: AtomicU64::new(0),
+        }
+    }
+
+    /// A poll begins.
+    pub(crate) fn begin(&self) {
+        self.began.store(thread_time(), Ordering::Relaxed);
+    }
+
+    /// It has ended, on the same thread.
+    pub(crate) fn end(&self) {
+        self.charged.store(self.until_now(), Ordering::Relaxed);
+    }
+
+    /// What it was given.
+    pub(crate) fn budget(&self) -> Duration {
+        self.budget
+    }
+
+    /// Whether it has used up what it was given, this poll included. To be asked within one.
+    pub(crate) fn is_spent(&self) -> bool {
+        Duration::from_nanos(self.until_now()) >= self.budget
+    }
+
+    /// Whether it has computed for longer than anybody may who holds no place, this poll included.
+    pub(crate) fn is_past_its_slice(&self) -> bool {
+        Duration::from_nanos(self.until_now()) >= caps::SLICE
+    }
+
+    /// The same, of the polls that have ended.
+    pub(crate) fn was_past_its_slice(&self) -> bool {
+        Duration::from_nanos(self.charged.load(Ordering::Relaxed)) >= caps::SLICE
+    }
+
+    fn until_now(&self) -> u64 {
+        let this = thread_time().saturating_sub(self.began.load(Ordering::Relaxed));
+        self.charged.load(Ordering::Relaxed).saturating_add(this)
+    }
+}
+
+/// Nanoseconds that this thread has spent on a processor.
+fn thread_time() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000) + nanoseconds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Until the thread's clock has gone on by so much.
+    fn compute(nanoseconds: u64) {
+        let since = thread_time();
+        while thread_time() - since < nanoseconds {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    fn computing_is_charged_and_waiting_is_not() {
+        let meter = Meter::new(Duration::from_millis(2));
+        meter.begin();
+        compute(1_500_000);
+        assert!(!meter.is_spent(), "so it was 2 ms already");
+        meter.end();
+        assert!(meter.was_past_its_slice());
+        // Nobody polls it: neither another thread's work nor this one's counts.
+        compute(5_000_000);
+        meter.begin();
+        assert!(!meter.is_spent());
+        compute(1_000_000);
+        assert!(meter.is_spent());
+    }
+
+    #[test]
+    fn a_short_poll_leaves_its_slice() {
+        let meter = Meter::new(Duration::from_secs(1));
+        meter.begin();
+        assert!(!meter.is_past_its_slice());
+        meter.end();
+        assert!(!meter.was_past_its_slice());
+    }
+}
