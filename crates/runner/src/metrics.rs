@@ -24,7 +24,9 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
-use runner_host::{App, CallOutcome, Decision, Engine, Event, Events, Outcome, Record, Verdict};
+use runner_host::{
+    App, CallOutcome, Decision, Engine, Event, Events, Outcome, Reason, Record, Verdict,
+};
 use runner_manifest::ComponentId;
 use runner_trigger_http::Handle;
 
@@ -137,8 +139,10 @@ impl Metrics {
             }
             // Each was a decision before, and those are never folded.
             Event::Denied { .. } => {}
+            Event::Failed {
+                component, error, ..
+            } => self.failed(component, error.reason()),
             Event::Line { .. }
-            | Event::Failed { .. }
             | Event::Loading { .. }
             | Event::Cache { .. } => {}
         }
@@ -161,6 +165,13 @@ impl Metrics {
             Outcome::ClientGone => add(&cells.client_gone),
             Outcome::GuestFailed => add(&cells.guest_failed),
         }
+    }
+
+    fn failed(&self, component: &ComponentId, reason: Reason) {
+        let components = self.0.components.load();
+        let component = components.get(component);
+        let cells = component.map_or(&self.0.others, |component| &component.cells);
+        cells.fault(reason);
     }
 
     /// A call out has ended.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use runner_host::Reason;
 
 use super::OTHER;
 
@@ -47,6 +48,7 @@ pub(super) struct Cells {
     inside: [AtomicU64; CLASSES.len()],
     pub(super) client_gone: AtomicU64,
     pub(super) guest_failed: AtomicU64,
+    faults: [AtomicU64; Reason::ALL.len()],
     pub(super) allowed: AtomicU64,
     /// Calls out, by how they ended.
     pub(super) calls: Outcomes,
@@ -65,6 +67,18 @@ impl Cells {
     /// A request that came from inside the app has ended.
     pub(super) fn inside(&self, status: StatusCode) {
         add(&self.inside[class_of(status)]);
+    }
+
+    /// A request has failed, or what its guest did after it.
+    pub(super) fn fault(&self, reason: Reason) {
+        add(&self.faults[reason as usize]);
+    }
+
+    /// The reasons that there were.
+    pub(super) fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let reasons = Reason::ALL.iter().zip(&self.faults);
+        let counts = reasons.map(|(reason, count)| (reason.as_str(), read(count)));
+        counts.filter(|(_, count)| *count > 0)
     }
 
     /// Those kinds of requests that there were, each with its method and class.

@@ -128,6 +128,17 @@ fn requests(page: &mut Exposition, rows: &[Row<'_>]) {
             page.sample(name, &labels, count);
         }
     }
+    let name = "runner_guest_faults_total";
+    page.family(
+        name,
+        Kind::Counter,
+        "Requests that failed for what their guest did, and guests that failed after their response, by why.",
+    );
+    for (component, cells) in rows {
+        for (reason, count) in cells.faults() {
+            page.sample(name, &[("component", component), ("reason", reason)], count);
+        }
+    }
     counter(
         page,
         "runner_client_gone_total",

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use http::Method;
-use runner_host::{EngineOptions, RequestId, Trace, Tracing};
+use runner_host::{EngineOptions, Error, RequestId, Trace, Tracing};
 
 use super::*;
 
@@ -81,6 +81,37 @@ fn a_request_is_counted_by_component_method_and_class() {
     assert_eq!(lines(&metrics, "runner_inside"), [inside]);
     let gone = "runner_client_gone_total{component=\"shop\"} 1";
     assert_eq!(lines(&metrics, "runner_client_gone"), [gone]);
+}
+
+#[test]
+fn a_failure_is_counted_by_its_reason() {
+    let metrics = metrics();
+    let shop: ComponentId = "shop".parse().expect("an id");
+    let known = [(shop.clone(), Component::default())];
+    metrics.0.components.store(Arc::new(known.into()));
+    let gone: ComponentId = "gone".parse().expect("an id");
+    for (component, error) in [
+        (&shop, Error::Cpu(Duration::from_secs(1))),
+        (&shop, Error::NoResponse),
+        (&shop, Error::Cpu(Duration::from_secs(2))),
+        (&gone, Error::StackOverflow),
+    ] {
+        metrics.listening(Arc::new(|_| {}))(Event::Failed {
+            component,
+            request_id: RequestId::next(),
+            error: &error,
+        });
+    }
+    let name = "runner_guest_faults_total";
+    let series = |component: &str, reason: &str, count: u8| {
+        format!("{name}{{component=\"{component}\",reason=\"{reason}\"}} {count}")
+    };
+    let expected = [
+        series("shop", "cpu", 2),
+        series("shop", "no_response", 1),
+        series(OTHER, "stack_overflow", 1),
+    ];
+    assert_eq!(lines(&metrics, name), expected);
 }
 
 #[test]

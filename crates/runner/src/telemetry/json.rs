@@ -48,8 +48,10 @@ pub(crate) fn event(event: &Event<'_>) -> String {
             request_id,
             error,
         } => {
-            let message = cut(&error.to_string());
-            let fields = json!({ "component": component.as_str(), "request": request_id.to_string(), "message": message });
+            let fields = json!({
+                "component": component.as_str(), "request": request_id.to_string(), "reason": error.reason().as_str(),
+                "message": cut(&error.to_string()), "help": error.help(component),
+            });
             line("failed", object(fields))
         }
         Event::Loading { component } => line(
@@ -247,7 +249,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
-    use runner_host::{RequestId, Trace, Tracing};
+    use runner_host::{Error, RequestId, Trace, Tracing};
     use runner_manifest::{AllowList, Call, Destination};
     use runner_outbound::{Grants, permit};
 
@@ -311,6 +313,36 @@ mod tests {
             "folded": 41,
         });
         assert_eq!(parsed(&line), expected);
+    }
+
+    #[test]
+    fn a_failure_has_its_reason_and_what_to_do() {
+        let (component, request_id) = ("thief".parse().expect("an id"), RequestId::next());
+        for (error, reason, message, help) in [
+            (
+                Error::Cpu(Duration::from_secs(1)),
+                "cpu",
+                "computed for 1s",
+                Some("raise `cpu` in `[component.thief.limits]`, or let it do with less"),
+            ),
+            (
+                Error::NoResponse,
+                "no_response",
+                "returned without a response",
+                None,
+            ),
+        ] {
+            let line = event(&Event::Failed {
+                component: &component,
+                request_id,
+                error: &error,
+            });
+            let expected = json!({
+                "event": "failed", "component": "thief", "request": request_id.to_string(), "reason": reason,
+                "message": message, "help": help,
+            });
+            assert_eq!(parsed(&line), expected);
+        }
     }
 
     #[test]

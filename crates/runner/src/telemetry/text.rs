@@ -67,10 +67,13 @@ pub(super) fn event(event: &Event<'_>) -> String {
             request_id,
             error,
         } => {
+            let reason = error.reason().as_str();
+            let help = error.help(component);
+            let help = help.map_or_else(String::new, |help| format!("\nhelp: {help}"));
             let error = error.to_string();
             let error = escape::block(&escape::cut(&error, escape::MAX_LINE));
             headed(&format!(
-                "failed: {component} (request {request_id}): {error}"
+                "failed: {component} (request {request_id}) reason={reason}: {error}{help}"
             ))
         }
         Event::Loading { component } => format!("compiling {component}"),
@@ -371,16 +374,28 @@ mod tests {
     #[test]
     fn a_failure_names_who_failed_and_cannot_look_like_another_line() {
         let (component, request_id) = ("thief".parse().expect("an id"), RequestId::next());
-        let error = Error::Trap("unreachable\n200  GET /fake\x1b[2J".into());
-        let line = event(&Event::Failed {
-            component: &component,
-            request_id,
-            error: &error,
-        });
-        let expected = format!(
-            "failed: thief (request {request_id}): unreachable\n    200  GET /fake\\u{{1b}}[2J"
-        );
-        assert_eq!(plain(&line), expected);
+        for (error, told) in [
+            (
+                Error::Trap("unreachable\n200  GET /fake\x1b[2J".into()),
+                "reason=trap: unreachable\n    200  GET /fake\\u{1b}[2J",
+            ),
+            (
+                Error::Memory {
+                    limit: 64 << 20,
+                    what: "exited with code 1".into(),
+                },
+                "reason=oom: exited with code 1; it had been refused more memory than its 64 MiB\n\
+                 help: raise `memory` in `[component.thief.limits]`, or let it do with less",
+            ),
+        ] {
+            let line = event(&Event::Failed {
+                component: &component,
+                request_id,
+                error: &error,
+            });
+            let expected = format!("failed: thief (request {request_id}) {told}");
+            assert_eq!(plain(&line), expected);
+        }
     }
 
     #[test]
