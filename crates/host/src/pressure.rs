@@ -62,11 +62,16 @@ impl Pressure {
     }
 
     fn wake(&self) {
-        self.task
-            .get_or_init(|| tokio::spawn(beat(self.pulse.clone())).abort_handle());
-        if self.pulse.due.load(Ordering::Relaxed) == AT_REST {
-            self.pulse.expect();
-            self.pulse.wanted.notify_one();
+        if self.pulse.due.load(Ordering::Relaxed) != AT_REST {
+            return;
+        }
+        self.pulse.expect();
+        match self.task.get() {
+            Some(_) => self.pulse.wanted.notify_one(),
+            None => {
+                let task = || tokio::spawn(beat(self.pulse.clone())).abort_handle();
+                self.task.get_or_init(task);
+            }
         }
     }
 }
