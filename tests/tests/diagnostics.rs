@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 /// Codes of messages that no committed file can bring about, and the test that holds each.
-const ELSEWHERE: [(Code, &str); 13] = [
+const ELSEWHERE: [(Code, &str); 15] = [
     (
         Code::ManifestUnreadable,
         "a_file_is_read_only_when_it_is_one_and_fits",
@@ -50,6 +50,14 @@ const ELSEWHERE: [(Code, &str); 13] = [
     (
         Code::FilesTooLarge,
         "files_that_are_too_large_together_are_not_copied",
+    ),
+    (
+        Code::SameName,
+        "a_clash_names_both_apps_and_says_what_to_write",
+    ),
+    (
+        Code::SameRequests,
+        "two_apps_for_the_same_requests_do_not_start",
     ),
     (
         Code::Denied,

@@ -130,10 +130,11 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::{Gate, Tenant};
+    use crate::gate::Gate;
     use crate::guest::Guest;
     use crate::meter::Meter;
     use crate::seat::Seated;
+    use crate::tenant::Tenant;
     use crate::ticker::Pace;
     use std::future::Future;
     use std::task::{Context, Waker};
@@ -166,7 +167,7 @@ mod tests {
             running,
             Arc::new(Meter::new(Duration::MAX)),
             Arc::new(Pace::new(Gate::new(1))),
-            Tenant::of("app".as_ref()),
+            Tenant::new("app").id(),
         );
         let guest = Seated::new(Seat::new(), admission.clone(), guest);
         match client {

@@ -1,6 +1,7 @@
 //! An app: its routes and its components, and the way of a request through them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,6 +19,7 @@ use crate::denials::Denials;
 use crate::event::{Event, Events, Execution, Outcome, Record, RequestId};
 use crate::handler::{Call, Handler};
 use crate::identity::{self, Seen};
+use crate::tenant::Tenant;
 use crate::trace::{Trace, Tracing};
 use crate::usage::Used;
 use crate::{BoxError, Client, Engine, Error, Forwarded, LoadError, answered, caps};
@@ -28,10 +30,12 @@ const HEALTH: &str = "/.well-known/spin/health";
 /// The name under which a component is called from inside its app; nobody outside may use it.
 const INTERNAL: &str = ".spin.internal";
 
-/// What an app shares with the rest of the process.
+/// What an app is given by whoever runs it.
 #[derive(Clone)]
 pub struct Services {
-    /// The door out.
+    /// Who it is, also after a reload.
+    pub tenant: Tenant,
+    /// The door out. Each load of an app keeps connections of its own behind it.
     pub outbound: Outbound,
     /// Who is told what happens.
     pub events: Events,
@@ -98,7 +102,19 @@ impl App {
         generation: u64,
         services: Services,
     ) -> Result<App, LoadError> {
-        let built = component::load_all(engine, &manifest, generation, &services.events).await?;
+        // Whatever its components are called: no other app, and no other load, meets its connections.
+        let services = Services {
+            outbound: services.outbound.with_own_pool(),
+            ..services
+        };
+        let built = component::load_all(
+            engine,
+            &manifest,
+            generation,
+            services.tenant.id(),
+            &services.events,
+        )
+        .await?;
         let (mut handlers, mut loaded) = (BTreeMap::new(), BTreeMap::new());
         for (handler, about) in built {
             handlers.insert(handler.id.clone(), handler);
@@ -163,19 +179,6 @@ impl App {
         let turn = Turn::new(0, trace);
         self.answer(turn, Target::Route, request.map(into_wasi), client)
             .await
-    }
-
-    /// Records an answer that the trigger gives by itself, to a request that is none.
-    pub fn refused(
-        &self,
-        method: Method,
-        path: String,
-        client: Option<std::net::SocketAddr>,
-        answer: impl FnOnce(RequestId) -> Response<Body>,
-    ) -> Response<Body> {
-        let turn = Turn::new(0, Trace::root(self.services.tracing));
-        let response = answer(turn.request_id);
-        self.record(turn, method, path, client, None, response)
     }
 
     /// A guest's call to its own app; `caller` is the call's span.
@@ -292,38 +295,13 @@ impl App {
         self.manifest.routes.find(Some(host), path)
     }
 
-    fn record(
-        &self,
-        turn: Turn,
-        method: Method,
-        path: String,
-        client: Option<std::net::SocketAddr>,
-        server: Option<(&'static str, String)>,
-        response: Response<Body>,
-    ) -> Response<Body> {
-        let expected = response
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
-        let denials = turn.denials;
-        let record = Record {
-            request_id: turn.request_id,
-            component: turn.component,
-            route: turn.route,
-            method,
-            path,
-            status: response.status(),
-            bytes: 0,
-            duration: Duration::ZERO,
-            denials: 0,
-            outcome: Outcome::Complete,
-            client,
-            server,
-            started: turn.started,
-            trace: turn.trace,
-            execution: turn.execution,
-        };
-        response.map(|body| body.recorded(record, denials, expected, self.services.events.clone()))
+    /// Who it is, also after a reload.
+    pub fn tenant(&self) -> &Tenant {
+        &self.services.tenant
+    }
+
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
     }
 
     pub(crate) fn tracing(&self) -> Tracing {
@@ -349,6 +327,76 @@ impl App {
     }
 }
 
+impl Services {
+    /// Records an answer that the trigger gives by itself, to a request that is none.
+    pub(crate) fn refused(
+        &self,
+        method: Method,
+        path: String,
+        client: Option<SocketAddr>,
+        answer: impl FnOnce(RequestId) -> Response<Body>,
+    ) -> Response<Body> {
+        let turn = Turn::new(0, Trace::root(self.tracing));
+        let response = answer(turn.request_id);
+        self.record(turn, method, path, client, None, response)
+    }
+
+    /// Answers a request that is for no app.
+    pub(crate) fn answer_for_nobody<B>(
+        &self,
+        request: &Request<B>,
+        client: Client,
+        answer: Result<Response<Body>, Error>,
+    ) -> Response<Body> {
+        let turn = Turn::new(0, Trace::of_request(request.headers(), self.tracing));
+        let refuse = |error| {
+            (self.refuse)(&Refused {
+                request_id: turn.request_id,
+                component: None,
+                error: &error,
+            })
+        };
+        let response = answer.unwrap_or_else(refuse);
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let server = Some((client.scheme, client.authority));
+        self.record(turn, method, path, client.address, server, response)
+    }
+
+    fn record(
+        &self,
+        turn: Turn,
+        method: Method,
+        path: String,
+        client: Option<SocketAddr>,
+        server: Option<(&'static str, String)>,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        let expected = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let denials = turn.denials;
+        let record = Record {
+            request_id: turn.request_id,
+            component: turn.component,
+            route: turn.route,
+            method,
+            path,
+            status: response.status(),
+            bytes: 0,
+            duration: Duration::ZERO,
+            denials: 0,
+            outcome: Outcome::Complete,
+            client,
+            server,
+            started: turn.started,
+            trace: turn.trace,
+            execution: turn.execution,
+        };
+        response.map(|body| body.recorded(record, denials, expected, self.events.clone()))
+    }
+}
+
 /// What a client that goes away before it is answered is recorded with; nginx made it up, no client ever sees it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
@@ -370,8 +418,8 @@ impl Waiting<'_> {
         let client = self.client.address;
         let authority = std::mem::take(&mut self.client.authority);
         let server = Some((self.client.scheme, authority));
-        self.app
-            .record(turn, method, path, client, server, response)
+        let services = &self.app.services;
+        services.record(turn, method, path, client, server, response)
     }
 }
 
@@ -423,7 +471,8 @@ impl Turn {
     }
 }
 
-fn default_answer(path: &NormalPath) -> Result<Response<Body>, Error> {
+/// What is answered where no route is: there is one path that every server has.
+pub(crate) fn default_answer(path: &NormalPath) -> Result<Response<Body>, Error> {
     if path.as_str() == HEALTH {
         return Ok(Response::new(Body::full("OK")));
     }
@@ -455,7 +504,7 @@ fn seen_by_guest(query: &str, path: &NormalPath, client: &Client) -> Result<Uri,
 }
 
 /// The host of an authority, without its port.
-fn host_of(authority: &str) -> &str {
+pub(crate) fn host_of(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,

@@ -18,10 +18,10 @@ use crate::artifact::{self, Artifact};
 use crate::cache::{Cache, Fault};
 use crate::event::{Event, Events};
 use crate::files::Files;
-use crate::gate::Tenant;
 use crate::handler::Handler;
 use crate::imports;
 use crate::state::State;
+use crate::tenant::TenantId;
 use crate::usage::Usage;
 use crate::{Engine, capabilities, caps};
 
@@ -80,6 +80,7 @@ pub(crate) async fn load_all(
     engine: &Engine,
     manifest: &Manifest,
     generation: u64,
+    tenant: TenantId,
     events: &Events,
 ) -> Result<Vec<(Handler, Loaded)>, LoadError> {
     if let Some(message) = engine.untold() {
@@ -90,7 +91,6 @@ pub(crate) async fn load_all(
     }
     let linker = linker(engine);
     let app = app_dir(&manifest.path);
-    let tenant = Tenant::of(&manifest.path);
     // As many at once as there are cores: a compile uses them all by itself.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let slots = Arc::new(Semaphore::new(cores));
@@ -168,7 +168,7 @@ struct Loader<'a> {
     linker: &'a Linker<State>,
     wanted: &'a Wanted,
     app: &'a Path,
-    tenant: Tenant,
+    tenant: TenantId,
     generation: u64,
 }
 
@@ -603,7 +603,7 @@ mod tests {
                 linker: &linker(&self.engine),
                 wanted: self.manifest.components.values().next().unwrap(),
                 app: self.root.path(),
-                tenant: Tenant::of(Path::new("")),
+                tenant: crate::tenant::Tenant::new("").id(),
                 generation: 1,
             };
             let (_, cached) = loader.compile(&self.artifact, &events).unwrap();

@@ -8,26 +8,13 @@
 //! so it asks again whenever it is polled.
 
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::tenant::TenantId;
+
 /// Beats that a place is kept for the one it was handed to.
 const KEPT: u8 = 3;
-
-/// Whose guests take turns with the guests of others: an app, through all its reloads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tenant(u64);
-
-impl Tenant {
-    /// The app whose manifest lies here. Two that had one number by chance would share their turns.
-    pub(crate) fn of(manifest: &Path) -> Tenant {
-        let mut hasher = DefaultHasher::new();
-        manifest.hash(&mut hasher);
-        Tenant(hasher.finish())
-    }
-}
 
 /// The places of one engine.
 pub(crate) struct Gate {
@@ -62,7 +49,7 @@ struct Queue {
 }
 
 struct Line {
-    tenant: Tenant,
+    tenant: TenantId,
     guests: VecDeque<(u64, Waker)>,
     /// Its last turn. One that has just computed and waits again has not lost its place behind the others.
     turn: u64,
@@ -93,7 +80,7 @@ impl Gate {
     pub(crate) fn poll_take(
         &self,
         place: &mut Place,
-        tenant: Tenant,
+        tenant: TenantId,
         cx: &Context<'_>,
     ) -> Poll<()> {
         let mut queue = self.queue();
@@ -182,7 +169,7 @@ impl Queue {
         found.map(|(_, waker)| waker)
     }
 
-    fn enter(&mut self, tenant: Tenant, waker: Waker) -> u64 {
+    fn enter(&mut self, tenant: TenantId, waker: Waker) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         match self.lines.iter_mut().find(|line| line.tenant == tenant) {
@@ -246,12 +233,12 @@ mod tests {
 
     use super::*;
 
-    const A: Tenant = Tenant(1);
-    const B: Tenant = Tenant(2);
+    const A: TenantId = TenantId(1);
+    const B: TenantId = TenantId(2);
 
     /// A guest that is polled by hand and counts how often it was woken.
     struct Guest {
-        tenant: Tenant,
+        tenant: TenantId,
         place: Place,
         woken: Arc<Woken>,
     }
@@ -266,7 +253,7 @@ mod tests {
     }
 
     impl Guest {
-        fn of(tenant: Tenant) -> Guest {
+        fn of(tenant: TenantId) -> Guest {
             Guest {
                 tenant,
                 place: Place::None,

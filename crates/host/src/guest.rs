@@ -15,9 +15,10 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::{Error as HttpError, FieldMap, FieldMapError, WasiBody, WasiHttpView};
 
-use crate::gate::{Place, Tenant};
+use crate::gate::Place;
 use crate::meter::Meter;
 use crate::state::State;
+use crate::tenant::TenantId;
 use crate::ticker::Pace;
 use crate::{Error, caps};
 
@@ -35,7 +36,7 @@ pub(crate) struct Guest {
     run: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
     meter: Arc<Meter>,
     pace: Arc<Pace>,
-    tenant: Tenant,
+    tenant: TenantId,
     place: Place,
 }
 
@@ -44,7 +45,7 @@ impl Guest {
         run: impl Future<Output = Result<(), Error>> + Send + 'static,
         meter: Arc<Meter>,
         pace: Arc<Pace>,
-        tenant: Tenant,
+        tenant: TenantId,
     ) -> Guest {
         Guest {
             run: Box::pin(run),

@@ -21,13 +21,13 @@ use crate::body::{Body, Run, Until};
 use crate::component::World;
 use crate::event::{Events, RequestId, Stream};
 use crate::files::Files;
-use crate::gate::Tenant;
 use crate::guest::{self, Answer, Guest};
 use crate::log::LogStream;
 use crate::meter::Meter;
 use crate::outgoing::Outgoing;
 use crate::seat::{Seat, Seated};
 use crate::state::State;
+use crate::tenant::TenantId;
 use crate::trace::Trace;
 use crate::usage::{Usage, Used};
 use crate::{Engine, Error, caps};
@@ -37,7 +37,7 @@ pub(crate) struct Handler {
     pub(crate) id: ComponentId,
     /// Kept whole: without its clock no guest would be stopped.
     pub(crate) engine: Engine,
-    pub(crate) tenant: Tenant,
+    pub(crate) tenant: TenantId,
     pub(crate) pre: Arc<ProxyPre<State>>,
     pub(crate) world: World,
     pub(crate) grants: Arc<Grants>,

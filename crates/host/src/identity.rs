@@ -76,6 +76,7 @@ fn is_ours(name: &str) -> bool {
 
 /// The route by which a request came, as its component is told of it.
 pub(crate) struct Seen<'a> {
+    base: &'a str,
     matched_route: &'a str,
     raw_component_route: &'a str,
     component_route: &'a str,
@@ -87,6 +88,7 @@ impl<'a> Seen<'a> {
     /// By a route of the manifest.
     pub(crate) fn route(found: &'a Match<'a>) -> Seen<'a> {
         Seen {
+            base: found.base,
             matched_route: found.matched_route,
             raw_component_route: found.raw_component_route,
             component_route: found.component_route,
@@ -99,6 +101,7 @@ impl<'a> Seen<'a> {
     pub(crate) fn name(path: &'a NormalPath) -> Seen<'a> {
         let whole = "/...";
         Seen {
+            base: "/",
             matched_route: whole,
             raw_component_route: whole,
             component_route: "/",
@@ -134,7 +137,7 @@ pub(crate) fn add(
     set("spin-path-info", seen.path_info);
     set("spin-full-url", &full_url);
     set("spin-matched-route", seen.matched_route);
-    set("spin-base-path", "/");
+    set("spin-base-path", seen.base);
     set("spin-raw-component-route", seen.raw_component_route);
     set("spin-component-route", seen.component_route);
     set("spin-client-addr", &address);

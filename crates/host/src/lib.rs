@@ -1,12 +1,13 @@
 //! An app in, `Request` to `Response` out: components, what they were granted, and the engine they run on.
 //!
 //! [`Engine`] compiles and runs. [`App`] holds the routes and the components of one manifest and answers requests,
-//! from a socket or from a guest's call to its own app. Each request gets a fresh instance, which starts with nothing
+//! from a socket or from a guest's call to its own app; [`Apps`] says which of several. Each request gets a fresh instance, which starts with nothing
 //! but what the manifest grants; every call it makes goes through [`runner_outbound`].
 
 mod admission;
 mod answered;
 mod app;
+mod apps;
 mod artifact;
 mod body;
 mod cache;
@@ -35,6 +36,7 @@ mod pressure;
 mod reason;
 mod seat;
 mod state;
+mod tenant;
 mod ticker;
 mod trace;
 mod usage;
@@ -42,6 +44,7 @@ mod usage;
 use std::net::SocketAddr;
 
 pub use crate::app::{App, Refuse, Refused, Services};
+pub use crate::apps::Apps;
 pub use crate::artifact::Form;
 pub use crate::body::Body;
 pub use crate::cache::CacheError;
@@ -54,6 +57,7 @@ pub use crate::event::{
 };
 pub use crate::inspection::{Extent, Inspection, List, Name, Unreadable};
 pub use crate::reason::Reason;
+pub use crate::tenant::{Tenant, TenantId};
 pub use crate::trace::{Sampler, Share, SpanId, Trace, TraceId, Tracing};
 pub use crate::usage::{RuleUse, Used};
 

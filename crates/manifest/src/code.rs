@@ -46,8 +46,12 @@ pub enum Code {
     BadApplicationName,
     /// `base = "/"` does nothing.
     BaseWithoutEffect,
-    /// `base` is not supported.
-    BaseNotSupported,
+    /// `base` is not a path below which routes can begin.
+    BadBase,
+    /// Two apps that one process is to serve have the same name.
+    SameName,
+    /// Two apps that one process is to serve are for the same requests.
+    SameRequests,
 
     /// A variable's name is not `lower_snake_case`.
     BadVariableName,

@@ -17,6 +17,7 @@ mod host;
 mod id;
 mod limits;
 mod manifest;
+mod mount;
 mod nearest;
 mod path;
 mod place;
@@ -41,6 +42,7 @@ pub use host::{BadHost, Host};
 pub use id::{BadComponentId, ComponentId};
 pub use limits::{InstanceReuse, Limits, Rate};
 pub use manifest::{Flawed, Manifest, veiled};
+pub use mount::{Base, Mount, slug};
 pub use path::{BadPath, NormalPath};
 pub use place::Place;
 pub use route::{

@@ -21,8 +21,8 @@ use crate::place::File;
 use crate::quote::shorten;
 use crate::raw::{Findings, Item, Table, Text};
 use crate::{
-    Code, Component, ComponentId, Diagnostic, Error, Expectation, RouteTable, Variable, Variables,
-    variables,
+    Code, Component, ComponentId, Diagnostic, Error, Expectation, Mount, Place, RouteTable,
+    Variable, Variables, variables,
 };
 
 /// A thousand components with a page each; more is not written by hand.
@@ -61,6 +61,10 @@ pub struct Manifest {
     pub path: PathBuf,
     /// The application's name.
     pub name: String,
+    /// Where its name is written.
+    pub(crate) named: Place,
+    /// Which requests it is for, where one process serves several apps.
+    pub mount: Mount,
     /// Its version, `""` when it has none.
     pub version: String,
     /// What it is for.
@@ -176,6 +180,9 @@ fn lower(
         provided.is_lack_a_mistake(),
         findings,
     );
+    let base = application
+        .as_ref()
+        .and_then(|application| application.mount.base.as_ref());
     let tables = root.entries_of("component");
     let declared = Declared::new(&tables);
     let mut components = components(&tables, &shared);
@@ -183,13 +190,15 @@ fn lower(
         .required("trigger", "[[trigger.http]]")
         .and_then(|item| item.table());
     let routes =
-        triggers.and_then(|table| triggers::read(table, &declared, &mut components, &shared));
+        triggers.and_then(|table| triggers::read(table, &declared, &mut components, base, &shared));
     let expectations = expect::read(&root, &declared);
     root.finish();
     let application = application?;
     Some(Manifest {
         path: path.into(),
         name: application.name,
+        named: application.named,
+        mount: application.mount,
         version: application.version,
         description: application.description,
         authors: application.authors,

@@ -7,7 +7,7 @@ mod table;
 use crate::{ComponentId, Place};
 
 pub use pattern::{BadRoute, RoutePattern};
-pub(crate) use read::{Target, Trigger};
+pub(crate) use read::{Target, Trigger, host};
 pub(crate) use table::Duplicate;
 pub use table::{Match, RouteTable};
 

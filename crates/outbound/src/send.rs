@@ -27,13 +27,13 @@ use crate::{Body, Error, Options, Permit, Timeouts, head};
 #[derive(Clone)]
 pub struct Outbound {
     parts: Arc<Parts>,
+    pool: Arc<Pool>,
 }
 
 struct Parts {
     options: Options,
     resolver: Resolver,
     tls: Tls,
-    pool: Pool,
 }
 
 impl Outbound {
@@ -42,12 +42,20 @@ impl Outbound {
         let parts = Parts {
             resolver: Resolver::new(&options.dns),
             tls: Tls::new(options.ca_file.as_deref())?,
-            pool: Pool::new(&options),
             options,
         };
         Ok(Outbound {
+            pool: Arc::new(Pool::new(&parts.options)),
             parts: Arc::new(parts),
         })
+    }
+
+    /// The same door, with no connection yet: none that was made through another is used through this one.
+    pub fn with_own_pool(&self) -> Outbound {
+        Outbound {
+            pool: Arc::new(Pool::new(&self.parts.options)),
+            parts: self.parts.clone(),
+        }
     }
 
     /// Where a request with this permit would connect to, in the order in which it would try.
@@ -80,15 +88,13 @@ impl Outbound {
         let injected = permit.inject().map(|inject| inject.name().clone());
         let (upload, hold) = Upload::new(body, injected);
         let request = Request::from_parts(head, upload);
-        let (mut response, lease) = parts
-            .exchange(&permit, request, &path, &hold, waits)
-            .await?;
+        let (mut response, lease) = self.exchange(&permit, request, &path, &hold, waits).await?;
         head::receive(&mut response, &parts.options)?;
         Ok(response.map(|incoming| Body::new(incoming, lease, hold, waits.between_bytes)))
     }
 }
 
-impl Parts {
+impl Outbound {
     /// Tries a connection that is there, then a new one. The second attempt is made only when nothing of the
     /// request had been sent on the first.
     async fn exchange(
@@ -106,14 +112,16 @@ impl Parts {
                 Offer::NotSent(returned, _) => request = returned,
             }
         }
-        let connection = self.connect(permit, waits.connect).await?;
+        let connection = self.parts.connect(permit, waits.connect).await?;
         let mut lease = self.pool.adopt(key, connection);
         match offer(&mut lease, permit, request, path, hold, waits.first_byte).await? {
             Offer::Answered(response) => Ok((response, lease)),
             Offer::NotSent(_, error) => Err(error),
         }
     }
+}
 
+impl Parts {
     async fn connect(&self, permit: &Permit, wait: Duration) -> Result<Connection, Error> {
         let deadline = Instant::now() + wait;
         let addresses = self.resolve(permit, deadline).await?;

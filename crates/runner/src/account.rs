@@ -3,6 +3,7 @@
 mod audit;
 mod observe;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use runner_host::{Event, Events};
@@ -15,27 +16,52 @@ use crate::exit::Failure;
 use crate::load::Reader;
 use crate::telemetry::{Dropped, Notice, Telemetry};
 
-/// What is kept of decisions; cheap to clone.
+/// What is kept of one app's decisions; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Account {
     audit: Option<Audit>,
     observer: Option<Observer>,
+    /// Its name, where several are served.
+    app: Option<Arc<str>>,
+}
+
+/// The audit log of all apps, if there is to be one.
+#[derive(Clone)]
+pub(crate) struct AuditLog(Option<Audit>);
+
+impl AuditLog {
+    /// Opens what the flag names.
+    pub(crate) fn open(args: &AccountArgs, telemetry: &Telemetry) -> Result<AuditLog, Failure> {
+        let path = args.audit_log.as_deref();
+        let audit = path.map(|path| Audit::open(path, telemetry)).transpose()?;
+        Ok(AuditLog(audit))
+    }
+
+    /// How many of its lines nobody will read.
+    pub(crate) fn dropped(&self) -> Option<Dropped> {
+        self.0.as_ref().map(Audit::dropped)
+    }
+
+    /// Writes what is left to write.
+    pub(crate) fn finish(&self) {
+        self.0.iter().for_each(Audit::finish);
+    }
 }
 
 impl Account {
-    /// Opens what the flags name.
-    pub(crate) fn open(
-        args: &AccountArgs,
+    /// Of the app that `reader` reads. Its patch is written to `observe`; `app` is its name, where several are served.
+    pub(crate) fn of(
+        log: &AuditLog,
+        observe: Option<&Path>,
         reader: &Reader,
-        telemetry: &Telemetry,
+        app: Option<&str>,
     ) -> Result<Account, Failure> {
-        let audit = args.audit_log.as_deref();
-        let observe = args.observe.as_deref();
         Ok(Account {
-            audit: audit.map(|path| Audit::open(path, telemetry)).transpose()?,
+            audit: log.0.clone(),
             observer: observe
                 .map(|path| Observer::new(path, reader))
                 .transpose()?,
+            app: app.map(Into::into),
         })
     }
 
@@ -44,7 +70,11 @@ impl Account {
         let account = self.clone();
         Arc::new(move |event| {
             if let Event::Decision(decision) = &event {
-                account.audit.iter().for_each(|audit| audit.take(decision));
+                let app = account.app.as_deref();
+                account
+                    .audit
+                    .iter()
+                    .for_each(|audit| audit.take(decision, app));
                 account
                     .observer
                     .iter()
@@ -52,11 +82,6 @@ impl Account {
             }
             next(event);
         })
-    }
-
-    /// How many lines of the audit log nobody will read.
-    pub(crate) fn dropped(&self) -> Option<Dropped> {
-        self.audit.as_ref().map(Audit::dropped)
     }
 
     /// What `runner suggest` is answered. Reads the manifest.
@@ -70,9 +95,8 @@ impl Account {
         }
     }
 
-    /// Writes what is left to write.
+    /// Writes the patch.
     pub(crate) fn finish(&self, telemetry: &Telemetry) {
-        self.audit.iter().for_each(Audit::finish);
         if let Some(observer) = &self.observer {
             telemetry.say(&match observer.write() {
                 Ok(text) => Notice::new("observed", text.clone())

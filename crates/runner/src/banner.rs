@@ -1,47 +1,83 @@
-//! What is printed when an app begins to be served: where, what answers, and what each component may do.
+//! What is printed when apps begin to be served: where, what answers, and what each component may do.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use runner_host::{App, Loaded};
 use runner_manifest::{Reply, Route};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::inspect::world;
 use crate::rights::{Rights, short};
 use crate::telemetry::{Notice, escaped, took};
 
 /// The message for both kinds of reader. Programs wait for its `listening` line before they connect.
-pub(crate) fn notice(app: &App, address: SocketAddr, scheme: &str) -> Notice {
+pub(crate) fn notice(apps: &[Arc<App>], address: SocketAddr, scheme: &str) -> Notice {
     let url = format!("{scheme}://{address}");
-    let routes: Vec<Value> = app
-        .manifest()
-        .routes
-        .routes()
-        .iter()
-        .map(route_json)
-        .collect();
-    let components: Vec<Value> = app
-        .components()
-        .values()
-        .map(|loaded| component_json(app, loaded))
-        .collect();
-    Notice::new("listening", text(app, &url))
+    let notice = Notice::new("listening", text(apps, &url))
         .with("url", url)
-        .with("pid", std::process::id())
-        .with("app", app.manifest().name.clone())
-        .with("routes", routes)
-        .with("components", components)
+        .with("pid", std::process::id());
+    match apps {
+        [app] => app_json(app)
+            .into_iter()
+            .fold(notice, |notice, (name, value)| notice.with(&name, value)),
+        several => {
+            let apps: Vec<Value> = several.iter().map(|app| one_of_several(app)).collect();
+            notice.with("apps", apps)
+        }
+    }
 }
 
-fn text(app: &App, url: &str) -> String {
-    let mut text = format!("{} is served on {url}\n", escaped(&app.manifest().name));
+fn app_json(app: &App) -> Map<String, Value> {
+    let routes = app.manifest().routes.routes();
+    let routes: Vec<Value> = routes.iter().map(route_json).collect();
+    let components = app.components().values();
+    let components: Vec<Value> = components
+        .map(|loaded| component_json(app, loaded))
+        .collect();
+    Map::from_iter([
+        ("app".to_owned(), app.manifest().name.clone().into()),
+        ("routes".to_owned(), routes.into()),
+        ("components".to_owned(), components.into()),
+    ])
+}
+
+fn one_of_several(app: &App) -> Value {
+    let mount = &app.manifest().mount;
+    let mut json = app_json(app);
+    json.insert("hosts".to_owned(), mount.hosts.clone().into());
+    let base = mount.base.as_ref().map(|base| base.as_str());
+    json.insert("base".to_owned(), base.into());
+    json.into()
+}
+
+fn text(apps: &[Arc<App>], url: &str) -> String {
+    if let [app] = apps {
+        let name = escaped(&app.manifest().name);
+        return format!("{name} is served on {url}\n{}", parts(app));
+    }
+    let mut text = format!("{} apps are served on {url}\n", apps.len());
+    for app in apps {
+        let manifest = app.manifest();
+        let (name, mount) = (escaped(&manifest.name), &manifest.mount);
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{name}: for {mount}\n{}", parts(app));
+    }
+    text
+}
+
+/// The routes and the components.
+fn parts(app: &App) -> String {
+    let mut text = String::new();
+    let base = app.manifest().mount.base.as_ref();
+    let base = base.map_or("", |base| base.as_str());
     let routes: Vec<_> = app
         .manifest()
         .routes
         .routes()
         .iter()
-        .map(|route| (path(route), reply(route)))
+        .map(|route| (path(route, base), reply(route)))
         .collect();
     let width = routes
         .iter()
@@ -101,14 +137,14 @@ fn came(loaded: &Loaded) -> String {
     format!("{how} in {}", took(loaded.took))
 }
 
-fn path(route: &Route) -> String {
-    let path = route
-        .pattern
-        .as_ref()
-        .map_or("(inside the app)", |pattern| pattern.as_str());
+fn path(route: &Route, base: &str) -> String {
+    let path = match &route.pattern {
+        Some(pattern) => format!("{base}{pattern}"),
+        None => "(inside the app)".to_owned(),
+    };
     match &route.host {
         Some(host) => format!("{host}{path}"),
-        None => path.to_owned(),
+        None => path,
     }
 }
 

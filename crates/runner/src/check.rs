@@ -105,6 +105,7 @@ fn load(
         let outbound =
             Outbound::new(options).map_err(|error| Failure::of(Exit::Environment, &error))?;
         let services = runner_host::Services {
+            tenant: runner_host::Tenant::new(&manifest.name),
             outbound,
             events,
             refuse: Arc::new(runner_trigger_http::refuse),

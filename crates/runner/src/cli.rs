@@ -115,6 +115,9 @@ pub(crate) struct Global {
 /// `runner up`.
 #[derive(Args, Debug)]
 pub(crate) struct Up {
+    /// What to serve: manifests, or folders that hold one; of several, each names its host or its path
+    #[arg(value_name = "APP", conflicts_with = "from")]
+    pub(crate) apps: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) app: AppArgs,
     /// Reload when the manifest or a component's file changes
@@ -236,7 +239,7 @@ pub(crate) struct AppArgs {
         hide_env_values = true
     )]
     pub(crate) from: Option<PathBuf>,
-    /// Set a variable of the app, before RUNNER_VARIABLE_NAME and SPIN_VARIABLE_NAME; may be repeated
+    /// Set a variable of the app, before RUNNER_VARIABLE_NAME and SPIN_VARIABLE_NAME; may be repeated; APP:NAME=VALUE where several are served
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) variables: Vec<(String, String)>,
 }
@@ -469,6 +472,7 @@ Examples:
   runner up                                  the app in this folder, on 127.0.0.1:3000
   runner up --watch --listen 127.0.0.1:8080  reload on every change
   runner up -f shop/spin.toml --variable api_url=https://api.example.com
+  runner up shop blog                        two apps, each for its own host or path
   runner up --admin 127.0.0.1:9090           with health, readiness and metrics for operators";
 
 const CHECK_EXAMPLES: &str = "\
@@ -607,7 +611,7 @@ mod tests {
         let up = cli.find_subcommand("up").expect("there is one");
         for arg in up.get_arguments().chain(cli.get_arguments()) {
             let name = arg.get_id().as_str();
-            if matches!(name, "variables" | "verbose" | "help" | "version") {
+            if arg.is_positional() || matches!(name, "variables" | "verbose" | "help" | "version") {
                 continue;
             }
             let wanted = format!("RUNNER_{}", name.to_uppercase());

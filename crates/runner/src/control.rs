@@ -1,5 +1,5 @@
-//! The control socket of `runner up`: whoever runs it can ask what its app has used of its grants, and put another process
-//! in its place.
+//! The control socket of `runner up`, one for each app: whoever runs it can ask what the app has used of its grants, and put
+//! another process in the place of this one, with all its apps.
 //!
 //! A Unix socket in a directory that only its owner can reach. One line is asked, `status` or `suggest`, one JSON document is
 //! answered, and the connection is closed. `listener` is answered with the listening socket too, and `retire` makes the
@@ -53,6 +53,8 @@ const SOCKETS: usize = 32;
 #[derive(Clone)]
 pub(crate) struct Subject {
     pub(crate) handle: Handle,
+    /// The app's place among those that are served.
+    pub(crate) at: usize,
     pub(crate) account: Account,
     /// Notified when another process has taken over.
     pub(crate) retire: Arc<Notify>,
@@ -202,7 +204,12 @@ async fn respond(
 ) -> io::Result<()> {
     let subject = || subject.upgrade().ok_or(io::ErrorKind::NotConnected);
     let answer = match question {
-        STATUS => status::of(&subject()?.handle.app()),
+        STATUS => {
+            let subject = subject()?;
+            let apps = subject.handle.apps();
+            let app = apps.all().get(subject.at);
+            status::of(app.ok_or(io::ErrorKind::NotConnected)?)
+        }
         SUGGEST => {
             let account = subject()?.account.clone();
             // It reads the manifest.

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use runner_manifest::slug;
+
 use crate::exit::{Exit, Failure};
 use crate::otel;
 
@@ -66,6 +68,27 @@ impl Environment {
     pub(crate) fn variables(&self, flags: &[(String, String)]) -> BTreeMap<String, String> {
         let mut variables = self.variables.clone();
         variables.extend(flags.iter().cloned());
+        variables
+    }
+}
+
+impl Environment {
+    /// The values of one app of several: `RUNNER_VARIABLE_SHOP__TOKEN` and `--variable shop:token=…` are for `shop` alone.
+    pub(crate) fn variables_of(
+        &self,
+        app: &str,
+        flags: &[(String, String)],
+    ) -> BTreeMap<String, String> {
+        let own = |(name, value): (&String, &String)| {
+            let rest = name.strip_prefix(app)?.strip_prefix("__")?;
+            Some((rest.to_owned(), value.clone()))
+        };
+        let said = |(name, value): &(String, String)| {
+            let (of, name) = name.split_once(':')?;
+            (slug(of) == app).then(|| (name.to_owned(), value.clone()))
+        };
+        let mut variables: BTreeMap<_, _> = self.variables.iter().filter_map(own).collect();
+        variables.extend(flags.iter().filter_map(said));
         variables
     }
 }
@@ -159,6 +182,33 @@ mod tests {
                 ("long_name", "spin")
             ]
         );
+    }
+
+    #[test]
+    fn no_app_of_several_gets_the_value_of_another() {
+        let environment = of(&[
+            ("RUNNER_VARIABLE_TOKEN", "for nobody"),
+            ("RUNNER_VARIABLE_SHOP__TOKEN", "shop's"),
+            ("RUNNER_VARIABLE_MY_SHOP__TOKEN", "my shop's"),
+            ("SPIN_VARIABLE_SHOP__URL", "spin"),
+        ]);
+        let flags = [
+            ("Shop:url".to_owned(), "flag".to_owned()),
+            ("my shop:url".to_owned(), "other".to_owned()),
+            ("url".to_owned(), "for nobody".to_owned()),
+        ];
+        for (app, expected) in [
+            ("shop", vec![("token", "shop's"), ("url", "flag")]),
+            ("my_shop", vec![("token", "my shop's"), ("url", "other")]),
+            ("blog", vec![]),
+        ] {
+            let found = environment.variables_of(app, &flags);
+            let found: Vec<_> = found
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_str()))
+                .collect();
+            assert_eq!(found, expected, "{app}");
+        }
     }
 
     #[test]

@@ -147,6 +147,13 @@ impl Failure {
         failure
     }
 
+    /// Both, one after the other; the first one's exit code.
+    pub(crate) fn and(mut self, other: Failure) -> Failure {
+        self.text = format!("{}\n\n{}", self.text, other.text);
+        self.diagnostics.extend(other.diagnostics);
+        self
+    }
+
     /// A failure that diagnostics tell, which bring their own first word.
     pub(crate) fn diagnosed(exit: Exit, error: Error) -> Failure {
         Failure {

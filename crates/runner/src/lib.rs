@@ -38,6 +38,7 @@ mod signals;
 mod socket;
 mod suggest;
 mod telemetry;
+mod tenants;
 mod up;
 mod version;
 mod watch;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use runner_host::{App, CacheDir, Engine, EngineOptions, Error, Events, Refuse, Services, Tracing};
+use runner_host::{App, CacheDir, Engine, EngineOptions, Error, Services};
 use runner_manifest::{Manifest, Source, Variables};
 use runner_outbound::{Options, Outbound};
 
@@ -36,6 +36,11 @@ impl Reader {
             path,
             variables: environment.variables(&args.variables).into_iter().collect(),
         })
+    }
+
+    /// Of a manifest that was found, with what its variables are set to.
+    pub(crate) fn at(path: PathBuf, variables: Variables) -> Reader {
+        Reader { path, variables }
     }
 
     /// For a command that runs nothing: values may lack.
@@ -139,22 +144,13 @@ pub(crate) struct Loader {
 
 impl Loader {
     /// With everything that all generations share.
-    pub(crate) fn new(
-        engine: Engine,
-        outbound: Outbound,
-        events: Events,
-        refuse: Refuse,
-        tracing: Tracing,
-    ) -> Loader {
-        Loader {
-            engine,
-            services: Services {
-                outbound,
-                events,
-                refuse,
-                tracing,
-            },
-        }
+    pub(crate) fn new(engine: Engine, services: Services) -> Loader {
+        Loader { engine, services }
+    }
+
+    /// What each generation is given.
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
     }
 
     /// Loads every component; on a task of its own, so that a long compile never holds up who asks.

@@ -4,7 +4,8 @@
 //! its component's cells by one look-up and adds to a few numbers, and takes no lock. The first observation of its kind
 //! (say, the first `PUT` that is a 404) allocates its histogram, once. Without `--admin` there is none of it.
 //!
-//! Every label has few values, whatever clients and guests send: components and rules are those of the manifest, a method
+//! Every label has few values, whatever clients and guests send: components and rules are those of the manifest, apps are
+//! those that the process was started with, a method
 //! is a known one or `_OTHER`, a status is its class. A component that a reload has taken away is no longer shown, and
 //! what ends after that is counted under `_OTHER`.
 //!
@@ -18,8 +19,8 @@ mod process;
 mod rules;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -45,6 +46,16 @@ struct Inner {
     started: SystemTime,
     engine: Engine,
     dropped: Vec<(&'static str, Dropped)>,
+    apps: Mutex<Vec<Counts>>,
+}
+
+/// What is counted of one app; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Counts(Arc<OfApp>);
+
+struct OfApp {
+    /// Its label, where several apps are served; `""` is for requests that are for none of them.
+    name: Option<Box<str>>,
     components: ArcSwap<HashMap<ComponentId, Component>>,
     /// Requests that no component served.
     nobody: Cells,
@@ -91,18 +102,31 @@ impl Metrics {
             started: SystemTime::now(),
             engine,
             dropped,
+            apps: Mutex::default(),
+        }))
+    }
+
+    /// What is to be counted of one app more. Without a name there is no label for it: it is the only one.
+    pub(crate) fn of_app(&self, name: Option<&str>) -> Counts {
+        let counts = Counts(Arc::new(OfApp {
+            name: name.map(Into::into),
             components: ArcSwap::default(),
             nobody: Cells::default(),
             others: Cells::default(),
             reloads: Default::default(),
-        }))
+        }));
+        let mut apps = self.0.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.push(counts.clone());
+        counts
     }
+}
 
+impl Counts {
     /// Counts every event on its way to `next`.
     pub(crate) fn listening(&self, next: Events) -> Events {
-        let metrics = self.clone();
+        let counts = self.clone();
         Arc::new(move |event| {
-            metrics.take(&event);
+            counts.take(&event);
             next(event);
         })
     }
@@ -142,9 +166,7 @@ impl Metrics {
             Event::Failed {
                 component, error, ..
             } => self.failed(component, error.reason()),
-            Event::Line { .. }
-            | Event::Loading { .. }
-            | Event::Cache { .. } => {}
+            Event::Line { .. } | Event::Loading { .. } | Event::Cache { .. } => {}
         }
     }
 

@@ -13,7 +13,7 @@ mod spans;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use runner_host::{Event, Events, Record, Tracing};
+use runner_host::{App, Event, Events, Record, Tracing};
 use runner_manifest::Manifest;
 use runner_trigger_http::Handle;
 use tokio::sync::{mpsc, watch};
@@ -47,6 +47,8 @@ type Said = Arc<Vec<(String, String)>>;
 /// The half that hears events.
 #[derive(Clone, Default)]
 struct Listener {
+    /// Whose events they are, where several apps are served.
+    app: Option<Arc<str>>,
     spans: Option<Spans>,
     metrics: Option<Arc<Metrics>>,
 }
@@ -142,9 +144,13 @@ impl Otel {
         self.tracing
     }
 
-    /// Hears every event on its way to `next`.
-    pub(crate) fn listening(&self, next: Events) -> Events {
-        let listener = self.listener.clone();
+    /// Hears every event on its way to `next`: those of one app, by name where several are served.
+    pub(crate) fn listening(&self, next: Events, app: Option<&str>) -> Events {
+        let app = app.map(Into::into);
+        let listener = Listener {
+            app,
+            ..self.listener.clone()
+        };
         if listener.spans.is_none() && listener.metrics.is_none() {
             return next;
         }
@@ -154,12 +160,12 @@ impl Otel {
         })
     }
 
-    /// The app is served: under its name, and counted by `handle`.
-    pub(crate) fn serves(&self, manifest: &Manifest, handle: &Handle) {
-        let mut resource = vec![text("service.name", &manifest.name)];
-        if !manifest.version.is_empty() {
-            resource.push(text("service.version", &manifest.version));
-        }
+    /// The apps are served, counted by `handle`. One alone is the service; of several each has its name in its spans.
+    pub(crate) fn serves(&self, apps: &[Arc<App>], handle: &Handle) {
+        let resource = match apps {
+            [app] => service(app.manifest()),
+            _ => vec![text("service.name", "runner")],
+        };
         // Only the first one counts: a service keeps its name.
         let _ = self.app.resource.set(resource);
         self.app.count_by(Some(handle.clone()));
@@ -204,7 +210,7 @@ impl Listener {
             Event::Request(record) => self.request(record),
             Event::Call(called) => {
                 if let Some(metrics) = &self.metrics {
-                    metrics.call(called);
+                    metrics.call(called, self.app.as_ref());
                 }
                 if called.trace.sampled {
                     self.span(|| spans::of_call(called));
@@ -221,7 +227,7 @@ impl Listener {
 
     fn request(&self, record: &Record) {
         if let Some(metrics) = &self.metrics {
-            metrics.request(record);
+            metrics.request(record, self.app.as_ref());
         }
         if record.trace.sampled {
             self.span(|| spans::of_request(record));
@@ -235,7 +241,11 @@ impl Listener {
     fn span(&self, make: impl FnOnce() -> Span) {
         if let Some(spans) = &self.spans {
             match spans.queue.try_reserve() {
-                Ok(place) => place.send(make()),
+                Ok(place) => {
+                    let mut span = make();
+                    span.attributes.extend(spans::app(self.app.as_ref()));
+                    place.send(span);
+                }
                 Err(_) => spans.lost.add(1),
             }
         }
@@ -273,6 +283,15 @@ impl Process {
         // Nobody who could say so is left: the process has ended.
         let _ = self.stopping.wait_for(|stops| *stops).await;
     }
+}
+
+/// One app is the service.
+fn service(manifest: &Manifest) -> Vec<KeyValue> {
+    let mut resource = vec![text("service.name", &manifest.name)];
+    if !manifest.version.is_empty() {
+        resource.push(text("service.version", &manifest.version));
+    }
+    resource
 }
 
 struct SpanTask {

@@ -9,20 +9,15 @@ use runner_trigger_http::Handle;
 use tokio::sync::mpsc::Receiver;
 
 use crate::exit::{Exit, Failure};
-use crate::load::{Loader, Reader, files};
-use crate::metrics::{Metrics, Reload};
+use crate::metrics::Reload;
 use crate::rights::Snapshot;
-use crate::telemetry::{Notice, Telemetry, headed, took};
-use crate::watch::Watch;
+use crate::telemetry::{Notice, headed, took};
+use crate::tenants::{self, Served};
 
-/// Takes up wishes to reload, one at a time.
+/// Takes up wishes to reload one app, one at a time. What becomes of another is not its concern.
 pub(crate) struct Reloads {
-    pub(crate) reader: Reader,
-    pub(crate) loader: Loader,
+    pub(crate) app: Served,
     pub(crate) handle: Handle,
-    pub(crate) telemetry: Telemetry,
-    pub(crate) metrics: Option<Metrics>,
-    pub(crate) watch: Option<Watch>,
     /// What the running app may do.
     pub(crate) running: Snapshot,
     /// The running policy's number; a try that failed uses up a number too.
@@ -36,14 +31,13 @@ impl Reloads {
             self.generation += 1;
             let started = Instant::now();
             self.reload_certificate().await;
-            let (notice, how) = match self.load().await {
-                Ok(app) => (self.swap(app, started), Reload::Done),
+            let (notice, how) = match self.reload(started).await {
+                Ok(notice) => (notice, Reload::Done),
                 Err(failure) => (broken(&failure, self.generation), Reload::Failed),
             };
-            self.metrics
-                .iter()
-                .for_each(|metrics| metrics.reloaded(how));
-            self.telemetry.say(&notice);
+            let counts = self.app.counts.iter();
+            counts.for_each(|counts| counts.reloaded(how));
+            self.app.telemetry.say(&notice);
         }
     }
 
@@ -53,39 +47,39 @@ impl Reloads {
         let reading = tokio::task::spawn_blocking(move || handle.reload_certificate());
         if let Ok(Err(error)) = reading.await {
             let text = format!("{error}; the old certificate goes on serving");
-            self.telemetry.say(&Notice::warning(text));
+            self.app.telemetry.say(&Notice::warning(text));
         }
     }
 
-    async fn load(&self) -> Result<Arc<App>, Failure> {
+    async fn reload(&mut self, started: Instant) -> Result<Notice, Failure> {
         let manifest = self.read().await?;
-        self.loader
-            .load_telling(manifest, self.generation, &self.telemetry)
-            .await
+        // Before the work of loading it; what another reload does meanwhile is seen at the swap.
+        let apps = self.handle.apps();
+        let others = apps.all().iter().enumerate();
+        let others = others.filter(|(at, _)| *at != self.app.at);
+        let others = others.map(|(_, app)| app.manifest());
+        tenants::check_clashes(others.chain([&manifest]))?;
+        let app = self.app.load(manifest, self.generation).await?;
+        self.swap(app, started)
     }
 
-    /// Reads the manifest and watches what it names, also when that turns out to be broken.
     async fn read(&self) -> Result<Manifest, Failure> {
-        let (reader, watch) = (self.reader.clone(), self.watch.clone());
-        let read = move || {
-            let manifest = reader.read()?;
-            if let Some(watch) = watch {
-                watch.follow(&files(&manifest));
-            }
-            Ok(manifest)
-        };
-        tokio::task::spawn_blocking(read)
+        let app = self.app.clone();
+        tokio::task::spawn_blocking(move || app.read())
             .await
             .unwrap_or_else(|error| Err(Failure::of(Exit::App, &error)))
     }
 
-    fn swap(&mut self, app: Arc<App>, started: Instant) -> Notice {
-        for warning in &app.manifest().warnings {
-            self.telemetry.say(&Notice::diagnostic(warning));
-        }
+    fn swap(&mut self, app: Arc<App>, started: Instant) -> Result<Notice, Failure> {
+        self.app.warn(app.manifest());
         let new = Snapshot::of(&app);
-        self.metrics.iter().for_each(|metrics| metrics.follow(&app));
-        self.handle.swap(app);
+        // Its counts are there before it serves.
+        let counts = self.app.counts.iter();
+        counts.for_each(|counts| counts.follow(&app));
+        if let Err(error) = self.handle.swap(self.app.at, app) {
+            self.count_as_before();
+            return Err(Failure::diagnosed(Exit::Usage, error));
+        }
         let changes = std::mem::replace(&mut self.running, new.clone()).changes(&new);
         let what = if changes.is_empty() {
             "no right and no code changed".to_owned()
@@ -93,13 +87,23 @@ impl Reloads {
             changes.join(", ")
         };
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Notice::new(
+        Ok(Notice::new(
             "reloaded",
             format!("reloaded in {}, {what}", took(started.elapsed())),
         )
         .with("took_ms", took_ms)
         .with("generation", self.generation)
-        .with("changes", changes)
+        .with("changes", changes))
+    }
+}
+
+impl Reloads {
+    fn count_as_before(&self) {
+        if let (Some(counts), Some(app)) =
+            (&self.app.counts, self.handle.apps().all().get(self.app.at))
+        {
+            counts.follow(app);
+        }
     }
 }
 

@@ -55,6 +55,8 @@ pub(crate) struct Telemetry {
     shape: Shape,
     detail: Detail,
     compiling: Arc<Mutex<Option<ComponentId>>>,
+    /// Whose lines these are, where several apps are served.
+    app: Option<Arc<str>>,
 }
 
 impl Telemetry {
@@ -81,6 +83,16 @@ impl Telemetry {
             shape,
             detail,
             compiling: Arc::default(),
+            app: None,
+        }
+    }
+
+    /// The same, for the lines of one app of several: each names it.
+    pub(crate) fn of_app(&self, name: &str) -> Telemetry {
+        Telemetry {
+            compiling: Arc::default(),
+            app: Some(name.into()),
+            ..self.clone()
         }
     }
 
@@ -109,7 +121,8 @@ impl Telemetry {
     /// Prints one of our own messages.
     pub(crate) fn say(&self, notice: &Notice) {
         if self.detail == Detail::All || notice.matters() || self.shape == Shape::Json {
-            self.queue.push(notice.render(self.shape), Speaker::Us);
+            let line = notice.render(self.shape);
+            self.queue.push(self.named(line), Speaker::Us);
         }
     }
 
@@ -155,7 +168,15 @@ impl Telemetry {
             Shape::Text => text::event(event),
             Shape::Json => json::event(event),
         };
-        self.queue.push(line, from);
+        self.queue.push(self.named(line), from);
+    }
+
+    fn named(&self, line: String) -> String {
+        match (&self.app, self.shape) {
+            (None, _) => line,
+            (Some(app), Shape::Text) => text::of_app(app, &line),
+            (Some(app), Shape::Json) => json::of_app(app, &line),
+        }
     }
 }
 

@@ -11,25 +11,25 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use runner_host::App;
+use runner_host::{App, Apps, Services};
 use runner_trigger_http::{
     Announced, Drained, Error, Handle, Limits, Options, Proxies, Server, Tls,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{Sender, channel};
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep};
 
-use crate::account::Account;
+use crate::account::AuditLog;
 use crate::admin::Admin;
 use crate::banner;
 use crate::cli::{ClientArgs, Global, Up};
 use crate::control::{Control, Predecessor, Subject};
-use crate::dev_errors::{self, DevErrors};
+use crate::dev_errors::DevErrors;
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure, limit};
-use crate::load::{self, Loader, Reader};
+use crate::load;
 use crate::metrics::Metrics;
 use crate::otel::Otel;
 use crate::print::Print;
@@ -37,6 +37,7 @@ use crate::reload::Reloads;
 use crate::rights::Snapshot;
 use crate::signals::{Signal, Signals};
 use crate::telemetry::{Detail, Notice, Telemetry};
+use crate::tenants::{self, Common, Served};
 use crate::watch::Watch;
 use crate::{descriptors, inherited};
 
@@ -86,7 +87,7 @@ fn serve(
     if let Some(socket) = &inherited {
         inherited::check(socket, args.network.listen)?;
     }
-    let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
+    let named = tenants::named(args, global.directory.as_deref(), environment)?;
     if let Some(wanted) = args
         .clients
         .max_connections
@@ -99,46 +100,58 @@ fn serve(
     if let Some(warning) = load::no_cache_warning(&args.cache, environment) {
         telemetry.say(&warning);
     }
-    let account = Account::open(&args.account, &reader, telemetry)?;
+    let audit = AuditLog::open(&args.account, telemetry)?;
+    let accounts = named.iter().enumerate();
+    let accounts = accounts.map(|(at, app)| app.account(at, &audit, args));
+    let accounts = tenants::all(accounts)?;
     let runtime = runtime()?;
     let exit = runtime.block_on(async {
         let engine = load::engine(load::cache_dir(&args.cache, environment))?;
         let otel = Otel::start(&environment.otel, &args.door, telemetry);
-        let mut events = otel.listening(account.listening(telemetry.events()));
         let metrics = args.operation.admin.as_ref().map(|_| {
-            let audit = account.dropped().map(|dropped| ("audit", dropped));
+            let audit = audit.dropped().map(|dropped| ("audit", dropped));
             let logs = [("log", telemetry.dropped())].into_iter().chain(audit);
             Metrics::new(engine.clone(), logs.collect())
         });
-        if let Some(metrics) = &metrics {
-            events = metrics.listening(events);
-        }
-        let mut refuse = dev_errors::plain();
-        if shows_errors(args) {
-            let errors = DevErrors::default();
-            events = errors.listening(events);
-            refuse = errors.refuse();
-        }
+        let errors = shows_errors(args).then(DevErrors::default);
         let outbound = load::outbound(&args.door)?;
-        let loader = Loader::new(engine, outbound, events, refuse, otel.tracing());
+        let common = Common {
+            telemetry,
+            metrics: metrics.as_ref(),
+            otel: &otel,
+            errors: errors.as_ref(),
+            engine: &engine,
+            outbound: &outbound,
+        };
+        let apps = named.into_iter().zip(&accounts).enumerate();
+        let apps: Vec<_> = apps
+            .map(|(at, (app, account))| app.served(at, account.clone(), &common))
+            .collect();
+        let nobody = match &apps[..] {
+            [(app, _)] => app.loader.services().clone(),
+            _ => common.nobody(),
+        };
+        let (apps, wishes) = apps.into_iter().unzip();
         Service {
             args,
-            reader,
-            loader,
+            apps,
+            nobody,
             telemetry,
             environment,
-            account: &account,
             inherited,
             descriptors,
             metrics,
             otel,
         }
-        .run()
+        .run(wishes)
         .await
     });
     // What a second signal cut short may never end by itself.
     runtime.shutdown_background();
-    account.finish(telemetry);
+    audit.finish();
+    accounts
+        .iter()
+        .for_each(|account| account.finish(telemetry));
     exit
 }
 
@@ -177,14 +190,14 @@ fn has_threads(count: usize) -> io::Result<()> {
     })
 }
 
-/// An app on its way to being served.
+/// Apps on their way to being served.
 struct Service<'a> {
     args: &'a Up,
-    reader: Reader,
-    loader: Loader,
+    apps: Vec<Served>,
+    /// Who is told of requests that are for none of them.
+    nobody: Services,
     telemetry: &'a Telemetry,
     environment: &'a Environment,
-    account: &'a Account,
     /// The socket that whoever started us has opened.
     inherited: Option<TcpListener>,
     /// How many files and sockets may be open.
@@ -194,32 +207,27 @@ struct Service<'a> {
 }
 
 impl Service<'_> {
-    async fn run(mut self) -> Result<Exit, Failure> {
+    async fn run(mut self, wishes: Vec<Receiver<()>>) -> Result<Exit, Failure> {
         let mut signals = Signals::listen()?;
         let admin = self.admin().await?;
-        let (wish, wishes) = channel(1);
-        let watch = if self.args.watch {
-            let certificate = [&self.args.network.tls_cert, &self.args.network.tls_key];
-            let certificate = certificate.into_iter().flatten().cloned().collect();
-            Some(Watch::start(wish.clone(), certificate)?)
-        } else {
-            None
-        };
+        self.watch()?;
         // Its socket is ours too from now on, also if it ends before we can accept.
         let predecessor = self.predecessor().await;
-        let app = tokio::select! {
-            app = self.load(watch.as_ref()) => app?,
+        let apps = tokio::select! {
+            apps = self.load() => apps?,
             exit = signals.stop() => return Ok(exit),
         };
-        let running = Snapshot::of(&app);
-        self.metrics.iter().for_each(|metrics| metrics.follow(&app));
+        let running: Vec<_> = apps.iter().map(|app| Snapshot::of(app)).collect();
+        for (served, app) in self.apps.iter().zip(&apps) {
+            served.counts.iter().for_each(|counts| counts.follow(app));
+        }
         let socket = self.socket(predecessor.as_ref())?;
-        let (server, listening) = self.bind(app.clone(), socket).await?;
+        let (server, listening) = self.bind(&apps, socket).await?;
         let handle = server.handle();
-        self.otel.serves(app.manifest(), &handle);
-        drop(app);
+        self.otel.serves(&apps, &handle);
+        drop(apps);
         let retire = Arc::new(Notify::new());
-        let control = self.control(&handle, retire.clone()).await;
+        let controls = self.controls(&handle, &retire).await;
         let serving = tokio::spawn(server.serve());
         if let Some(admin) = &admin {
             admin.ready(&handle);
@@ -227,38 +235,23 @@ impl Service<'_> {
         if let Some(predecessor) = predecessor {
             self.relieve(predecessor).await;
         }
-        // The port and the control socket are open when the line is read.
+        // The port and the control sockets are open when the line is read.
         self.telemetry.say(&listening);
-        let reloads = Reloads {
-            reader: self.reader.clone(),
-            loader: self.loader.clone(),
-            handle: handle.clone(),
-            telemetry: self.telemetry.clone(),
-            metrics: self.metrics.clone(),
-            watch,
-            running,
-            generation: FIRST,
-        };
-        let reloading = tokio::spawn(reloads.run(wishes));
+        let reloading = self.reloading(running, wishes, &handle);
         let exit = self
-            .attend(
-                serving,
-                &handle,
-                admin.as_ref(),
-                &mut signals,
-                &wish,
-                &retire,
-            )
+            .attend(serving, &handle, admin.as_ref(), &mut signals, &retire)
             .await;
-        if let Some(control) = control {
+        for control in controls {
             control.close().await;
         }
         if let Some(admin) = admin {
             admin.close().await;
         }
-        reloading.abort();
-        // The app goes with it, and with the app the copies of its files.
-        let _ = reloading.await;
+        for reloading in reloading {
+            reloading.abort();
+            // The app goes with it, and with the app the copies of its files.
+            let _ = reloading.await;
+        }
         self.otel.has_served();
         match exit {
             Ok(Exit::Done) => tokio::select! {
@@ -270,30 +263,69 @@ impl Service<'_> {
         }
     }
 
-    async fn load(&self, watch: Option<&Watch>) -> Result<Arc<App>, Failure> {
-        if let Some(watch) = watch {
-            watch.follow(&[self.reader.path().to_owned()]);
+    /// Watches the files of every app, where that is wanted.
+    fn watch(&mut self) -> Result<(), Failure> {
+        if !self.args.watch {
+            return Ok(());
         }
-        let manifest = self.reader.read()?;
-        if let Some(watch) = watch {
-            watch.follow(&load::files(&manifest));
+        let certificate = [&self.args.network.tls_cert, &self.args.network.tls_key];
+        let certificate = certificate.into_iter().flatten().cloned().collect();
+        let watch = Watch::start(certificate)?;
+        for app in &mut self.apps {
+            let followed = watch.of_app(app.wish.clone());
+            followed.follow(&[app.reader.path().to_owned()]);
+            app.followed = Some(followed);
         }
-        for warning in &manifest.warnings {
-            self.telemetry.say(&Notice::diagnostic(warning));
-        }
-        self.loader
-            .load_telling(manifest, FIRST, self.telemetry)
-            .await
+        Ok(())
     }
 
-    /// Opens the socket on which `runner inspect` and `runner suggest` ask, and on which another process takes over.
-    async fn control(&self, handle: &Handle, retire: Arc<Notify>) -> Option<Control> {
-        let subject = Subject {
-            handle: handle.clone(),
-            account: self.account.clone(),
-            retire,
+    /// Loads every app, once it is known that they can be served together.
+    async fn load(&self) -> Result<Vec<Arc<App>>, Failure> {
+        let manifests = tenants::all(self.apps.iter().map(Served::read))?;
+        tenants::check_clashes(&manifests)?;
+        let mut loaded = Vec::new();
+        for (app, manifest) in self.apps.iter().zip(manifests) {
+            app.warn(&manifest);
+            loaded.push(app.load(manifest, FIRST).await);
+        }
+        tenants::all(loaded)
+    }
+
+    /// Reloads each app by itself, whatever the others do.
+    fn reloading(
+        &self,
+        running: Vec<Snapshot>,
+        wishes: Vec<Receiver<()>>,
+        handle: &Handle,
+    ) -> Vec<JoinHandle<()>> {
+        let apps = self.apps.iter().zip(running).zip(wishes);
+        let start = |((app, running), wishes): ((&Served, Snapshot), Receiver<()>)| {
+            let reloads = Reloads {
+                app: app.clone(),
+                handle: handle.clone(),
+                running,
+                generation: FIRST,
+            };
+            tokio::spawn(reloads.run(wishes))
         };
-        Control::open(&self.control_folders(), self.reader.path(), subject).await
+        apps.map(start).collect()
+    }
+
+    /// Opens the sockets, one for each app, on which `runner inspect` and `runner suggest` ask, and on which another process
+    /// takes over.
+    async fn controls(&self, handle: &Handle, retire: &Arc<Notify>) -> Vec<Control> {
+        let folders = self.control_folders();
+        let mut controls = Vec::new();
+        for app in &self.apps {
+            let subject = Subject {
+                handle: handle.clone(),
+                at: app.at,
+                account: app.account.clone(),
+                retire: retire.clone(),
+            };
+            controls.extend(Control::open(&folders, app.reader.path(), subject).await);
+        }
+        controls
     }
 
     fn control_folders(&self) -> Vec<PathBuf> {
@@ -310,11 +342,10 @@ impl Service<'_> {
         let socket = self.inherited.as_ref();
         let address = socket.and_then(|socket| socket.local_addr().ok());
         let wanted = address.or(self.args.network.listen);
-        let found = Predecessor::find(&folders, self.reader.path(), wanted).await;
+        let manifests: Vec<_> = self.apps.iter().map(|app| app.reader.path()).collect();
+        let found = Predecessor::find(&folders, &manifests, wanted).await;
         let found = match found {
-            None if wanted.is_none() => {
-                Predecessor::find(&folders, self.reader.path(), Some(LISTEN)).await
-            }
+            None if wanted.is_none() => Predecessor::find(&folders, &manifests, Some(LISTEN)).await,
             found => found,
         };
         let notice = match &found {
@@ -369,7 +400,7 @@ impl Service<'_> {
     /// Listens; and what to say of it.
     async fn bind(
         &self,
-        app: Arc<App>,
+        apps: &[Arc<App>],
         socket: Option<TcpListener>,
     ) -> Result<(Server, Notice), Failure> {
         let network = &self.args.network;
@@ -383,12 +414,14 @@ impl Service<'_> {
             limits: limits(&self.args.clients, self.descriptors),
             proxies: proxies(&self.args.clients),
         };
+        let together = Apps::new(apps.to_vec(), self.nobody.clone());
+        let together = together.map_err(|error| Failure::diagnosed(Exit::Usage, error))?;
         let server = match socket {
-            Some(socket) => Server::on(socket, options, app.clone()),
-            None => Server::bind(options, app.clone()).await,
+            Some(socket) => Server::on(socket, options, together),
+            None => Server::bind(options, together).await,
         };
         let server = server.map_err(|error| not_listening(&error))?;
-        let listening = banner::notice(&app, server.local_addr(), scheme);
+        let listening = banner::notice(apps, server.local_addr(), scheme);
         Ok((server, listening))
     }
 
@@ -399,7 +432,6 @@ impl Service<'_> {
         handle: &Handle,
         admin: Option<&Admin>,
         signals: &mut Signals,
-        wish: &Sender<()>,
         retire: &Notify,
     ) -> Result<Exit, Failure> {
         let (mut draining, mut delay) = (false, None);
@@ -440,8 +472,12 @@ impl Service<'_> {
                     self.telemetry.say(&goodbye);
                 }
                 Signal::Reload if draining => {}
-                // A full channel already holds a wish that has not been taken up.
-                Signal::Reload => drop(wish.try_send(())),
+                Signal::Reload => {
+                    for app in &self.apps {
+                        // A full channel already holds a wish that has not been taken up.
+                        let _ = app.wish.try_send(());
+                    }
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
@@ -23,18 +23,31 @@ const QUIET: Duration = Duration::from_millis(75);
 /// A folder that never falls silent (a compiler's) must not put a reload off for ever.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// Watches for as long as it lives; cheap to clone.
+/// Watches for as long as it lives, for each app its own files; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Watch {
     watched: Arc<Mutex<Watched>>,
 }
 
+/// The files of one app.
+#[derive(Clone)]
+pub(crate) struct Followed {
+    watch: Watch,
+    at: usize,
+}
+
 struct Watched {
     watcher: RecommendedWatcher,
     always: Vec<PathBuf>,
-    files: BTreeMap<PathBuf, Option<Stamp>>,
+    apps: Vec<Subject>,
     /// By path, with the inode: a folder that was made anew needs a new watch.
     folders: BTreeMap<PathBuf, u64>,
+}
+
+/// What is watched for one app, and who is told.
+struct Subject {
+    files: BTreeMap<PathBuf, Option<Stamp>>,
+    wishes: Sender<()>,
 }
 
 /// What changes when a file does.
@@ -47,9 +60,9 @@ struct Stamp {
 }
 
 impl Watch {
-    /// Starts to watch; `wishes` gets one message for each burst of changes. Must be called within a runtime.
-    /// `always` are files that are watched whatever else is.
-    pub(crate) fn start(wishes: Sender<()>, always: Vec<PathBuf>) -> Result<Watch, Failure> {
+    /// Starts to watch. Must be called within a runtime. `always` are files that are watched for every app, whatever else
+    /// is.
+    pub(crate) fn start(always: Vec<PathBuf>) -> Result<Watch, Failure> {
         let (stir, stirred) = channel(1);
         let heard = move |event: notify::Result<notify::Event>| {
             if event.map_or(true, |event| may_change(event.kind)) {
@@ -62,21 +75,37 @@ impl Watch {
         let watched = Watched {
             watcher,
             always,
-            files: BTreeMap::new(),
+            apps: Vec::new(),
             folders: BTreeMap::new(),
         };
         let watch = Watch {
             watched: Arc::new(Mutex::new(watched)),
         };
         // The task ends when the last clone and with it the watcher's end of the channel is gone.
-        tokio::spawn(tell(Arc::downgrade(&watch.watched), stirred, wishes));
+        tokio::spawn(tell(Arc::downgrade(&watch.watched), stirred));
         Ok(watch)
     }
 
+    /// For one app more; `wishes` gets one message for each burst of changes of its files.
+    pub(crate) fn of_app(&self, wishes: Sender<()>) -> Followed {
+        let mut watched = self.lock();
+        let at = watched.apps.len();
+        let files = BTreeMap::new();
+        watched.apps.push(Subject { files, wishes });
+        let watch = self.clone();
+        Followed { watch, at }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Followed {
     /// Watches these files from now on, beside those that are always watched, and no others.
     pub(crate) fn follow(&self, files: &[PathBuf]) {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = std::mem::take(&mut watched.files);
+        let mut watched = self.watch.lock();
+        let known = std::mem::take(&mut watched.apps[self.at].files);
         // What is known keeps its stamp: a change since then is still news.
         let files = files.iter().chain(&watched.always);
         let stamped = files.map(|file| {
@@ -85,28 +114,27 @@ impl Watch {
                 known.get(file).copied().unwrap_or_else(|| stamp(file)),
             )
         });
-        watched.files = stamped.collect();
+        let stamped = stamped.collect();
+        watched.apps[self.at].files = stamped;
         watched.watch_folders();
     }
 }
 
 impl Watched {
-    /// Whether a file differs from when it was last looked at.
-    fn changed(&mut self) -> bool {
+    /// Tells the apps of which a file differs from when it was last looked at.
+    fn look(&mut self) {
         self.watch_folders();
-        let mut changed = false;
-        for (file, known) in &mut self.files {
-            let now = stamp(file);
-            changed |= now != *known;
-            *known = now;
+        for app in &mut self.apps {
+            if app.changed() {
+                // A full channel already holds a wish that has not been taken up.
+                let _ = app.wishes.try_send(());
+            }
         }
-        changed
     }
 
     /// Keeps a watch on each file's folder, or on the nearest one above that exists.
     fn watch_folders(&mut self) {
-        let wanted: BTreeMap<PathBuf, u64> =
-            self.files.keys().flat_map(|file| folders(file)).collect();
+        let wanted: BTreeMap<PathBuf, u64> = self.files().flat_map(|file| folders(file)).collect();
         let stale: Vec<_> = self
             .folders
             .iter()
@@ -131,12 +159,27 @@ impl Watched {
     }
 }
 
+impl Watched {
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.apps.iter().flat_map(|app| app.files.keys())
+    }
+}
+
+impl Subject {
+    /// Whether a file differs from when it was last looked at.
+    fn changed(&mut self) -> bool {
+        let mut changed = false;
+        for (file, known) in &mut self.files {
+            let now = stamp(file);
+            changed |= now != *known;
+            *known = now;
+        }
+        changed
+    }
+}
+
 /// Waits for news, lets it settle, and passes on what is a change.
-async fn tell(
-    watched: std::sync::Weak<Mutex<Watched>>,
-    mut stirred: Receiver<()>,
-    wishes: Sender<()>,
-) {
+async fn tell(watched: std::sync::Weak<Mutex<Watched>>, mut stirred: Receiver<()>) {
     while stirred.recv().await.is_some() {
         settle(&mut stirred).await;
         let Some(watched) = watched.upgrade() else {
@@ -146,12 +189,10 @@ async fn tell(
             watched
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .changed()
+                .look();
         };
-        if tokio::task::spawn_blocking(look).await.unwrap_or(true) {
-            // A full channel already holds a wish that has not been taken up.
-            let _ = wishes.try_send(());
-        }
+        // It reads the disk.
+        let _ = tokio::task::spawn_blocking(look).await;
     }
 }
 
@@ -232,7 +273,8 @@ mod tests {
         }
         std::os::unix::fs::symlink(at("real/target"), at("link")).expect("a link");
         let (wish, mut wishes) = channel(1);
-        let watch = Watch::start(wish, Vec::new()).expect("inotify is there");
+        let watch = Watch::start(Vec::new()).expect("inotify is there");
+        let watch = watch.of_app(wish);
         watch.follow(&["plain", "renamed", "link", "gone", "new/later/file"].map(at));
 
         let steps: [(&str, &dyn Fn()); 6] = [
@@ -267,13 +309,18 @@ mod tests {
         let file = root.path().join("file");
         fs::write(&file, "old").expect("a file");
         let watcher = notify::recommended_watcher(|_| {}).expect("inotify is there");
+        let (wishes, _) = channel(1);
         let mut watched = Watched {
             watcher,
             always: Vec::new(),
-            files: BTreeMap::new(),
+            apps: vec![Subject {
+                files: BTreeMap::from([(file.clone(), stamp(&file))]),
+                wishes,
+            }],
             folders: BTreeMap::new(),
         };
-        watched.files.insert(file.clone(), stamp(&file));
+        watched.watch_folders();
+        let watched = &mut watched.apps[0];
         assert!(!watched.changed());
         fs::write(root.path().join("neighbour"), "new").expect("a file");
         assert!(!watched.changed());

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
-use runner_host::{App, Body, BoxError, Client, Forwarded, RequestId};
+use runner_host::{Apps, Body, BoxError, Client, Forwarded, RequestId};
 
 use crate::connection::Peer;
 use crate::error::refuse_target;
@@ -27,19 +27,19 @@ const OF_THE_CONNECTION: [HeaderName; 5] = [
 
 /// Answers one request. Dropping the future, or the body of its response, cancels the guest.
 pub(crate) async fn answer(
-    app: Arc<App>,
+    apps: Arc<Apps>,
     asked: Asked,
     peer: Peer,
     stats: Stats,
 ) -> Response<Reply> {
     match asked {
-        Ok(request) => answer_request(app, request, peer, &stats).await,
-        Err(unreadable) => refused_unread(&app, unreadable, peer, &stats),
+        Ok(request) => answer_request(&apps, request, peer, &stats).await,
+        Err(unreadable) => refused_unread(&apps, unreadable, peer, &stats),
     }
 }
 
 async fn answer_request(
-    app: Arc<App>,
+    apps: &Apps,
     request: Request<Received>,
     peer: Peer,
     stats: &Stats,
@@ -47,11 +47,11 @@ async fn answer_request(
     let (mut head, body) = request.into_parts();
     let authority = match target::check(&head, peer.scheme, peer.local) {
         Ok(Target::App { authority }) => authority,
-        Ok(Target::Server) => return refused(&app, head, peer, |_| no_content()),
+        Ok(Target::Server) => return refused(apps, head, peer, |_| no_content()),
         Err(refusal) => {
             stats.count_refusal(refusal);
             let version = head.version;
-            return refused(&app, head, peer, |id| refuse_target(refusal, version, id));
+            return refused(apps, head, peer, |id| refuse_target(refusal, version, id));
         }
     };
     hide_connection(&mut head.headers);
@@ -69,31 +69,31 @@ async fn answer_request(
             Forwarded::Removed
         },
     };
-    let response = app.handle(Request::from_parts(head, body), client).await;
+    let response = apps.handle(Request::from_parts(head, body), client).await;
     for_the_wire(&method, response)
 }
 
 /// What is answered here is in the access log like everything else.
 fn refused(
-    app: &App,
+    apps: &Apps,
     head: http::request::Parts,
     peer: Peer,
     answer: impl FnOnce(RequestId) -> Response<Body>,
 ) -> Response<Reply> {
     let path = head.uri.path().to_owned();
-    let response = app.refused(head.method.clone(), path, Some(peer.address), answer);
+    let response = apps.refused(head.method.clone(), path, Some(peer.address), answer);
     for_the_wire(&head.method, response)
 }
 
 /// Bytes that are no request are in the access log too, with as much of a request as they had.
-fn refused_unread(app: &App, unread: Unreadable, peer: Peer, stats: &Stats) -> Response<Reply> {
+fn refused_unread(apps: &Apps, unread: Unreadable, peer: Peer, stats: &Stats) -> Response<Reply> {
     stats.count_refusal(unread.refusal);
     let Unreadable {
         method,
         path,
         refusal,
     } = unread;
-    let response = app.refused(method.clone(), path, Some(peer.address), |id| {
+    let response = apps.refused(method.clone(), path, Some(peer.address), |id| {
         refuse_target(refusal, Version::HTTP_11, id)
     });
     for_the_wire(&method, response)

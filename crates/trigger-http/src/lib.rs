@@ -1,10 +1,10 @@
 //! The listener, the care of its connections, and the one place where an error becomes a status.
 //!
-//! [`Server::bind`] opens the port, [`Server::serve`] answers requests with an [`App`](runner_host::App) until
+//! [`Server::bind`] opens the port, [`Server::serve`] answers requests with [`Apps`](runner_host::Apps) until
 //! [`Handle::drain`] is called. What a client may ask for at all is decided in `target`, before the app sees it.
 //!
 //! ```no_run
-//! # async fn example(app: std::sync::Arc<runner_host::App>) -> Result<(), runner_trigger_http::Error> {
+//! # async fn example(apps: runner_host::Apps) -> Result<(), runner_trigger_http::Error> {
 //! use runner_trigger_http::{Limits, Options, Proxies, Server};
 //! use std::time::Duration;
 //!
@@ -16,7 +16,7 @@
 //!     limits: Limits::default(),
 //!     proxies: Proxies::default(),
 //! };
-//! let server = Server::bind(options, app).await?;
+//! let server = Server::bind(options, apps).await?;
 //! let handle = server.handle();
 //! let serving = tokio::spawn(server.serve());
 //! handle.drain();

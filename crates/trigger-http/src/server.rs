@@ -1,14 +1,14 @@
-//! A port with an app behind it, and the handle that swaps the app and ends the server.
+//! A port with apps behind it, and the handle that swaps an app and ends the server.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use runner_host::App;
+use runner_host::{App, Apps};
 use tokio::net::TcpListener;
 
 use crate::accept::{self, BACKLOG, Door};
@@ -41,7 +41,7 @@ pub struct Drained {
 
 impl Server {
     /// Reads the certificate, if any, and opens the port.
-    pub async fn bind(options: Options, app: Arc<App>) -> Result<Server, Error> {
+    pub async fn bind(options: Options, apps: Apps) -> Result<Server, Error> {
         let bind = |source| Error::Bind {
             address: options.listen,
             source,
@@ -51,7 +51,7 @@ impl Server {
         // Once more, with a longer queue than tokio gives it.
         rustix::net::listen(&listener, BACKLOG as i32).map_err(|error| bind(error.into()))?;
         let address = listener.local_addr().map_err(bind)?;
-        Ok(Server::new(options, tls, listener, address, app))
+        Ok(Server::new(options, tls, listener, address, apps))
     }
 
     /// Reads the certificate, if any, and listens on a socket that somebody else has opened. `options.listen` does not
@@ -59,13 +59,13 @@ impl Server {
     pub fn on(
         listener: std::net::TcpListener,
         options: Options,
-        app: Arc<App>,
+        apps: Apps,
     ) -> Result<Server, Error> {
         let tls = options.tls.clone().map(Acceptor::new).transpose()?;
         listener.set_nonblocking(true).map_err(Error::Inherited)?;
         let listener = TcpListener::from_std(listener).map_err(Error::Inherited)?;
         let address = listener.local_addr().map_err(Error::Inherited)?;
-        Ok(Server::new(options, tls, listener, address, app))
+        Ok(Server::new(options, tls, listener, address, apps))
     }
 
     fn new(
@@ -73,11 +73,12 @@ impl Server {
         tls: Option<Acceptor>,
         listener: TcpListener,
         address: SocketAddr,
-        app: Arc<App>,
+        apps: Apps,
     ) -> Server {
         let listener = Arc::new(listener);
         let handle = Handle {
-            app: Arc::new(ArcSwap::new(app)),
+            apps: Arc::new(ArcSwap::from_pointee(apps)),
+            swapping: Arc::default(),
             drain: Drain::new(),
             requests: Requests::default(),
             stats: Stats::default(),
@@ -109,7 +110,7 @@ impl Server {
     /// Serves until [`Handle::drain`] was called and what was in progress has finished or was cut.
     pub async fn serve(self) -> Drained {
         let Handle {
-            app,
+            apps,
             drain,
             requests,
             stats,
@@ -126,7 +127,7 @@ impl Server {
                         Ok(request) => proxies.believe(peer, request.headers()),
                         Err(_) => peer,
                     };
-                    answer(app.load_full(), asked, peer, stats.clone())
+                    answer(apps.load_full(), asked, peer, stats.clone())
                 }
             },
             tls,
@@ -147,7 +148,9 @@ impl Server {
 /// Controls a server from elsewhere.
 #[derive(Clone)]
 pub struct Handle {
-    app: Arc<ArcSwap<App>>,
+    apps: Arc<ArcSwap<Apps>>,
+    /// Held by who swaps: each sees what the other has done.
+    swapping: Arc<Mutex<()>>,
     drain: Drain,
     requests: Requests,
     stats: Stats,
@@ -159,14 +162,21 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Answers every request that begins from now on with this app; those in progress finish on the old one.
-    pub fn swap(&self, app: Arc<App>) {
-        self.app.store(app);
+    /// Answers every request that begins from now on with this app in the place of the one at `at`; those in progress
+    /// finish on that one, and no other app notices.
+    ///
+    /// # Errors
+    /// It is for the same requests as another app, or has its name. Nothing is changed then.
+    pub fn swap(&self, at: usize, app: Arc<App>) -> Result<(), runner_manifest::Error> {
+        let _only = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
+        let apps = self.apps.load().with(at, app)?;
+        self.apps.store(Arc::new(apps));
+        Ok(())
     }
 
-    /// The app that answers now.
-    pub fn app(&self) -> Arc<App> {
-        self.app.load_full()
+    /// The apps that answer now.
+    pub fn apps(&self) -> Arc<Apps> {
+        self.apps.load_full()
     }
 
     /// What is counted of connections and refusals since it started.
@@ -217,7 +227,7 @@ mod tests {
     use std::path::Path;
     use std::sync::Mutex;
 
-    use runner_host::{Engine, EngineOptions, Event, Services};
+    use runner_host::{Engine, EngineOptions, Event, Services, Tenant};
     use runner_manifest::{Manifest, Variables};
     use runner_outbound::Outbound;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -243,6 +253,7 @@ mod tests {
         .unwrap();
         let log = log.clone();
         let services = Services {
+            tenant: Tenant::new("test"),
             outbound: Outbound::new(Default::default()).unwrap(),
             events: Arc::new(move |event: Event<'_>| {
                 if let Event::Request(record) = event {
@@ -270,7 +281,7 @@ mod tests {
             limits: Limits::default(),
             proxies: Proxies::default(),
         };
-        let server = Server::bind(options, app).await.unwrap();
+        let server = Server::bind(options, Apps::one(app)).await.unwrap();
         let (address, handle) = (server.local_addr(), server.handle());
         tokio::spawn(server.serve());
         (address, handle)
@@ -366,7 +377,7 @@ mod tests {
         let get = "GET /hello HTTP/1.1\r\nhost: a\r\n\r\n";
         let old = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nold";
         assert_eq!(exchange(address, get).await, old);
-        handle.swap(app(&engine, &log, "new").await);
+        handle.swap(0, app(&engine, &log, "new").await).unwrap();
         assert_eq!(exchange(address, get).await, old.replace("old", "new"));
     }
 
@@ -385,7 +396,7 @@ mod tests {
             limits: Limits::default(),
             proxies: Proxies::default(),
         };
-        let error = Server::bind(options, app).await.err().unwrap();
+        let error = Server::bind(options, Apps::one(app)).await.err().unwrap();
         let Error::Bind { source, .. } = &error else {
             panic!("{error}")
         };

@@ -381,7 +381,7 @@ allowed_http_hosts = ["a.com", "http://b.com:8080"]
     assert_eq!(
         warned,
         [
-            "`base` does nothing any more",
+            "`base = \"/\"` does nothing",
             "`allowed_http_hosts` is the old name of `allowed_outbound_hosts`"
         ]
     );

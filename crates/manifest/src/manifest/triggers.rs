@@ -8,7 +8,7 @@ use crate::quote::shorten;
 use crate::raw::{Item, Table};
 use crate::route::{Duplicate, Target, Trigger};
 use crate::{
-    AllowedHost, Code, Component, ComponentId, Diagnostic, Executor, Place, Reply, Route,
+    AllowedHost, Base, Code, Component, ComponentId, Diagnostic, Executor, Place, Reply, Route,
     RouteTable,
 };
 
@@ -32,6 +32,7 @@ pub(super) fn read<'a>(
     table: Table<'a>,
     declared: &Declared<'a>,
     components: &mut BTreeMap<ComponentId, Component>,
+    base: Option<&Base>,
     shared: &Shared<'_>,
 ) -> Option<RouteTable> {
     let mut names = Names {
@@ -53,7 +54,7 @@ pub(super) fn read<'a>(
     }
     let triggered = names.triggered;
     warn_of_unused(components, &triggered, shared);
-    build(routes, shared)
+    build(routes, base, shared)
 }
 
 /// Warns of a component that nothing can reach: it would be loaded for nobody.
@@ -224,10 +225,10 @@ impl<'a> Names<'a, '_> {
     }
 }
 
-fn build(routes: Vec<Route>, shared: &Shared<'_>) -> Option<RouteTable> {
+fn build(routes: Vec<Route>, base: Option<&Base>, shared: &Shared<'_>) -> Option<RouteTable> {
     // The table takes the routes, also when it fails.
     let places: Vec<_> = routes.iter().map(|route| route.place.clone()).collect();
-    match RouteTable::new(routes) {
+    match RouteTable::new(routes, base) {
         Ok(table) => Some(table),
         Err(duplicates) => {
             // A place on a very long line is dear to tell.

@@ -134,7 +134,7 @@ fn without_empty(route: &str) -> String {
     format!("/{}", segments.join("/"))
 }
 
-fn host(text: &Text<'_>, table: &Table<'_>) -> Option<String> {
+pub(crate) fn host(text: &Text<'_>, table: &Table<'_>) -> Option<String> {
     match text.text.parse::<Host>() {
         Ok(host) => Some(host.to_string()),
         Err(bad) => {

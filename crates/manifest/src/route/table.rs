@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::pattern::Segment;
 use super::{Reply, Route};
-use crate::{ComponentId, Host, NormalPath};
+use crate::{Base, ComponentId, Host, NormalPath};
 
 /// All routes of an application, found by host and path.
 ///
@@ -13,6 +13,12 @@ use crate::{ComponentId, Host, NormalPath};
 #[derive(Debug, Clone, Default)]
 pub struct RouteTable {
     routes: Vec<Route>,
+    /// Each route's pattern below the base, where there is one.
+    matched: Vec<String>,
+    /// The base, without its slash at the end.
+    base: String,
+    /// How many segments it has.
+    depth: usize,
     any: Node,
     hosts: HashMap<String, Node>,
 }
@@ -22,7 +28,7 @@ pub struct RouteTable {
 pub struct Match<'a> {
     /// The route.
     pub route: &'a Route,
-    /// What `spin-matched-route` says: the pattern as it is written, `/a/...`.
+    /// What `spin-matched-route` says: the pattern as it is written, `/a/...`, below the app's base.
     pub matched_route: &'a str,
     /// The pattern as it is written: `/a/...`.
     pub raw_component_route: &'a str,
@@ -30,6 +36,8 @@ pub struct Match<'a> {
     pub component_route: &'a str,
     /// What the trailing wildcard took, with its leading `/`; else empty.
     pub path_info: String,
+    /// The path below which the app's routes begin, `/` where it has none.
+    pub base: &'a str,
     /// What each `:name` took, still escaped.
     pub params: Vec<(&'a str, String)>,
 }
@@ -55,9 +63,13 @@ type Found = (usize, usize);
 
 impl RouteTable {
     /// Builds the tree; on failure, all pairs of routes that are for the same requests.
-    pub(crate) fn new(routes: Vec<Route>) -> Result<RouteTable, Vec<Duplicate>> {
+    pub(crate) fn new(
+        routes: Vec<Route>,
+        base: Option<&Base>,
+    ) -> Result<RouteTable, Vec<Duplicate>> {
         let mut table = RouteTable {
-            routes: Vec::new(),
+            base: base.map(ToString::to_string).unwrap_or_default(),
+            depth: base.map_or(0, |base| base.segments().count()),
             ..RouteTable::default()
         };
         let mut duplicates = Vec::new();
@@ -69,12 +81,23 @@ impl RouteTable {
                 });
             }
         }
+        if base.is_some() {
+            table.matched = routes.iter().map(|route| table.below(route)).collect();
+        }
         table.routes = routes;
         if duplicates.is_empty() {
             Ok(table)
         } else {
             Err(duplicates)
         }
+    }
+
+    fn below(&self, route: &Route) -> String {
+        let pattern = route
+            .pattern
+            .as_ref()
+            .map_or("", |pattern| pattern.as_str());
+        format!("{}{}", self.base, if pattern == "/" { "" } else { pattern })
     }
 
     fn insert(&mut self, route: &Route, index: usize) -> Result<(), usize> {
@@ -119,7 +142,12 @@ impl RouteTable {
 
     /// The route for a request; `host` is the `Host` header, with or without a port.
     pub fn find(&self, host: Option<&str>, path: &NormalPath) -> Option<Match<'_>> {
-        let segments: Vec<&str> = path.as_str().split('/').skip(1).collect();
+        // A base has no holes: what is not below it is for nobody here.
+        let rest = path.as_str().strip_prefix(self.base.as_str())?;
+        if !rest.is_empty() && !rest.starts_with('/') {
+            return None;
+        }
+        let segments: Vec<&str> = path.as_str().split('/').skip(1 + self.depth).collect();
         let by_host = host
             .and_then(|host| self.tree(host))
             .and_then(|tree| tree.find(&segments, 0));
@@ -151,10 +179,18 @@ impl RouteTable {
         };
         Some(Match {
             route,
-            matched_route: pattern.as_str(),
+            matched_route: self
+                .matched
+                .get(index)
+                .map_or(pattern.as_str(), String::as_str),
             raw_component_route: pattern.as_str(),
             component_route: pattern.without_wildcard(),
             path_info: rest.iter().flat_map(|segment| ["/", segment]).collect(),
+            base: if self.base.is_empty() {
+                "/"
+            } else {
+                &self.base
+            },
             params: params.collect(),
         })
     }
@@ -210,7 +246,7 @@ mod tests {
                 place: file.place(0..0),
             }
         };
-        RouteTable::new(routes.iter().map(route).collect())
+        RouteTable::new(routes.iter().map(route).collect(), None)
     }
 
     fn find(table: &RouteTable, host: Option<&str>, path: &str) -> String {
@@ -331,6 +367,33 @@ mod tests {
         for (host, path, expected) in rows {
             assert_eq!(find(&table, host, path), expected, "{host:?} {path}");
         }
+    }
+
+    #[test]
+    fn routes_begin_at_the_base() {
+        let mut table = table(&["/", "/a/:id", "/b/...", "a.com /..."]).expect("all differ");
+        let base = "/shop/x".parse().expect("a base");
+        table = RouteTable::new(table.routes, Some(&base)).expect("all differ");
+        for (host, path, expected) in [
+            (None, "/shop/x", "/ []"),
+            (None, "/shop/x/", "/ []"),
+            (None, "/shop/x/a/1", "/a/:id [] id=1"),
+            (None, "/shop/x/b/c/d", "/b/... [/c/d]"),
+            (Some("a.com"), "/shop/x/q", "a.com /... [/q]"),
+            (Some("a.com"), "/shop/q", "404"),
+            (None, "/", "404"),
+            (None, "/a/1", "404"),
+            (None, "/shop/xa/1", "404"),
+            (None, "/shop/x2", "404"),
+        ] {
+            assert_eq!(find(&table, host, path), expected, "{host:?} {path}");
+        }
+        let path = NormalPath::parse("/shop/x/a/1").expect("a path");
+        let found = table.find(None, &path).expect("it is there");
+        assert_eq!(
+            (found.base, found.matched_route),
+            ("/shop/x", "/shop/x/a/:id")
+        );
     }
 
     #[test]

@@ -135,7 +135,18 @@ static TRIGGER_SETTINGS: Keys = Keys {
 static HTTP_SETTINGS: Keys = closed(
     "http-settings",
     "Settings of all HTTP triggers.",
-    &[key("base", Shape::Word(&["/"]), "Does nothing any more.")],
+    &[
+        key(
+            "host",
+            Shape::Either(&[Shape::Text, TEXTS]),
+            "The only host, or hosts, that the app is for, such as `shop.example.com`.",
+        ),
+        key(
+            "base",
+            TEXT,
+            "Where the app's routes begin, such as `/shop`.",
+        ),
+    ],
 );
 
 static VARIABLE: Keys = closed(

@@ -52,18 +52,23 @@ pub(crate) struct Predecessor {
 }
 
 impl Predecessor {
-    /// The process that listens where `wanted` says, `manifest`'s own first. Where `wanted` leaves it open, of this
-    /// manifest only: somebody else's port is not to be taken by chance.
+    /// The process that listens where `wanted` says, one of `manifests`' own first. Where `wanted` leaves it open, of these
+    /// manifests only: somebody else's port is not to be taken by chance.
     pub(crate) async fn find(
         folders: &[PathBuf],
-        manifest: &Path,
+        manifests: &[&Path],
         wanted: Option<SocketAddr>,
     ) -> Option<Predecessor> {
         let folders: Vec<_> = folders
             .iter()
             .filter(|folder| is_private(folder).is_ok())
             .collect();
-        for path in folders.iter().flat_map(|folder| sockets(folder, manifest)) {
+        let own = |folder: &&PathBuf| {
+            let manifests = manifests.iter();
+            let found = manifests.flat_map(|manifest| sockets(folder, manifest));
+            found.collect::<Vec<_>>()
+        };
+        for path in folders.iter().flat_map(|folder| own(folder)) {
             if let Some(found) = Predecessor::at(path).await
                 && wanted.is_none_or(|wanted| found.fits(wanted))
             {

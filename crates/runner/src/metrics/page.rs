@@ -1,73 +1,56 @@
 //! The page, family by family.
 
+use std::sync::PoisonError;
+
+use runner_manifest::ComponentId;
 use runner_trigger_http::{Closed, Refusal, State};
 
 use super::cells::{BOUNDS, Cells, Histogram, read};
 use super::exposition::{Exposition, Kind, Label};
-use super::{Gauges, Metrics, OTHER, process};
+use super::{Component, Counts, Gauges, Metrics, OTHER, process};
 use crate::version;
 
-/// The cells of one component, with its label.
-type Row<'a> = (&'a str, &'a Cells);
+/// The cells of one component, with its labels.
+struct Row<'a> {
+    app: Option<&'a str>,
+    component: &'a str,
+    cells: &'a Cells,
+}
+
+impl<'a> Row<'a> {
+    /// Its own labels, and then these.
+    fn labels<const N: usize>(&self, more: [Label<'a>; N]) -> Vec<Label<'a>> {
+        let app = self.app.map(|app| ("app", app));
+        let own = [("component", self.component)];
+        app.into_iter().chain(own).chain(more).collect()
+    }
+}
+
+/// The components of an app as they are now, in order.
+type Known = Vec<(ComponentId, Component)>;
 
 impl Metrics {
     /// Everything, as it is now.
     pub(crate) fn render(&self, gauges: &Gauges) -> String {
         let mut page = Exposition::default();
-        let components = self.0.components.load();
-        let named = components.iter();
-        let mut rows: Vec<Row<'_>> = named
-            .map(|(id, found)| (id.as_str(), &*found.cells))
+        let apps = self.0.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let apps = apps.clone();
+        let known: Vec<Known> = apps.iter().map(Counts::known).collect();
+        let all: Vec<(&Counts, &Known)> = apps.iter().zip(&known).collect();
+        let rows: Vec<Row<'_>> = all
+            .iter()
+            .flat_map(|(app, known)| app.rows(known))
             .collect();
-        rows.sort_by_key(|(id, _)| *id);
-        rows.extend([("", &self.0.nobody), (OTHER, &self.0.others)]);
         requests(&mut page, &rows);
-        self.outbound(&mut page, &rows);
+        outbound(&mut page, &rows);
+        denials(&mut page, &all);
         show_gauges(&mut page, gauges);
-        self.of_the_server(&mut page);
+        self.of_the_server(&mut page, &apps);
         process::show(&mut page, self.0.started);
         page.into_text()
     }
 
-    fn outbound(&self, page: &mut Exposition, rows: &[Row<'_>]) {
-        counter(
-            page,
-            "runner_outbound_allowed_total",
-            "Outbound calls that a rule allowed by their name, also where an address was denied then.",
-            rows,
-            |cells| read(&cells.allowed),
-        );
-        let name = "http_client_request_duration_seconds";
-        page.family(
-            name,
-            Kind::Histogram,
-            "Outbound calls, from their beginning to the response's end, by how they ended.",
-        );
-        for (component, cells) in rows {
-            for (outcome, histogram) in cells.calls.all() {
-                let labels = [("component", *component), ("outcome", outcome)];
-                show_histogram(page, name, &labels, histogram);
-            }
-        }
-        let name = "runner_denials_total";
-        page.family(
-            name,
-            Kind::Counter,
-            "Outbound calls that were denied, by the rule that came nearest.",
-        );
-        let components = self.0.components.load();
-        for (id, component) in components.iter() {
-            for (rule, count) in component.rules.counts() {
-                page.sample(name, &[("component", id.as_str()), ("rule", rule)], count);
-            }
-        }
-        let gone = read(&self.0.others.denied);
-        if gone > 0 {
-            page.sample(name, &[("component", OTHER), ("rule", OTHER)], gone);
-        }
-    }
-
-    fn of_the_server(&self, page: &mut Exposition) {
+    fn of_the_server(&self, page: &mut Exposition, apps: &[Counts]) {
         page.single(
             "runner_instances",
             Kind::Gauge,
@@ -76,8 +59,12 @@ impl Metrics {
         );
         let name = "runner_reloads_total";
         page.family(name, Kind::Counter, "Reloads, by how they ended.");
-        for (result, count) in ["done", "failed"].iter().zip(&self.0.reloads) {
-            page.sample(name, &[("result", result)], read(count));
+        for app in apps.iter().filter(|app| app.is_one()) {
+            for (result, count) in ["done", "failed"].into_iter().zip(&app.0.reloads) {
+                let app = app.0.name.as_deref().map(|app| ("app", app));
+                let labels: Vec<_> = app.into_iter().chain([("result", result)]).collect();
+                page.sample(name, &labels, read(count));
+            }
         }
         let name = "runner_log_lines_dropped_total";
         page.family(
@@ -99,6 +86,81 @@ impl Metrics {
     }
 }
 
+impl Counts {
+    /// Whether it is an app, and not what is counted of requests for none.
+    fn is_one(&self) -> bool {
+        self.0.name.as_deref() != Some("")
+    }
+
+    fn known(&self) -> Known {
+        let components = self.0.components.load();
+        let known = components.iter();
+        let mut known: Known = known
+            .map(|(id, found)| (id.clone(), found.clone()))
+            .collect();
+        known.sort_by(|(a, _), (b, _)| a.cmp(b));
+        known
+    }
+
+    fn rows<'a>(&'a self, known: &'a Known) -> impl Iterator<Item = Row<'a>> {
+        let known = known.iter().map(|(id, found)| (id.as_str(), &*found.cells));
+        let all = known.chain([("", &self.0.nobody), (OTHER, &self.0.others)]);
+        let app = self.0.name.as_deref();
+        all.map(move |(component, cells)| Row {
+            app,
+            component,
+            cells,
+        })
+    }
+}
+
+fn outbound(page: &mut Exposition, rows: &[Row<'_>]) {
+    counter(
+        page,
+        "runner_outbound_allowed_total",
+        "Outbound calls that a rule allowed by their name, also where an address was denied then.",
+        rows,
+        |cells| read(&cells.allowed),
+    );
+    let name = "http_client_request_duration_seconds";
+    page.family(
+        name,
+        Kind::Histogram,
+        "Outbound calls, from their beginning to the response's end, by how they ended.",
+    );
+    for row in rows {
+        for (outcome, histogram) in row.cells.calls.all() {
+            let labels = row.labels([("outcome", outcome)]);
+            show_histogram(page, name, &labels, histogram);
+        }
+    }
+}
+
+fn denials(page: &mut Exposition, all: &[(&Counts, &Known)]) {
+    let name = "runner_denials_total";
+    page.family(
+        name,
+        Kind::Counter,
+        "Outbound calls that were denied, by the rule that came nearest.",
+    );
+    for (app, known) in all {
+        for (row, (_, component)) in app.rows(known).zip(*known) {
+            for (rule, count) in component.rules.counts() {
+                page.sample(name, &row.labels([("rule", rule)]), count);
+            }
+        }
+        let gone = read(&app.0.others.denied);
+        if gone > 0 {
+            let row = Row {
+                app: app.0.name.as_deref(),
+                component: OTHER,
+                cells: &app.0.others,
+            };
+            page.sample(name, &row.labels([("rule", OTHER)]), gone);
+        }
+    }
+}
+
 fn requests(page: &mut Exposition, rows: &[Row<'_>]) {
     let name = "http_server_request_duration_seconds";
     page.family(
@@ -106,13 +168,9 @@ fn requests(page: &mut Exposition, rows: &[Row<'_>]) {
         Kind::Histogram,
         "From a request's head to its response's end.",
     );
-    for (component, cells) in rows {
-        for (method, class, histogram) in cells.requests() {
-            let labels = [
-                ("component", *component),
-                ("http_request_method", method),
-                ("status_class", class),
-            ];
+    for row in rows {
+        for (method, class, histogram) in row.cells.requests() {
+            let labels = row.labels([("http_request_method", method), ("status_class", class)]);
             show_histogram(page, name, &labels, histogram);
         }
     }
@@ -122,10 +180,9 @@ fn requests(page: &mut Exposition, rows: &[Row<'_>]) {
         Kind::Counter,
         "Requests that came from inside the app; no connection carried them.",
     );
-    for (component, cells) in rows {
-        for (class, count) in cells.insides() {
-            let labels = [("component", *component), ("status_class", class)];
-            page.sample(name, &labels, count);
+    for row in rows {
+        for (class, count) in row.cells.insides() {
+            page.sample(name, &row.labels([("status_class", class)]), count);
         }
     }
     let name = "runner_guest_faults_total";
@@ -134,9 +191,9 @@ fn requests(page: &mut Exposition, rows: &[Row<'_>]) {
         Kind::Counter,
         "Requests that failed for what their guest did, and guests that failed after their response, by why.",
     );
-    for (component, cells) in rows {
-        for (reason, count) in cells.faults() {
-            page.sample(name, &[("component", component), ("reason", reason)], count);
+    for row in rows {
+        for (reason, count) in row.cells.faults() {
+            page.sample(name, &row.labels([("reason", reason)]), count);
         }
     }
     counter(
@@ -176,10 +233,10 @@ fn counter(
     number: impl Fn(&Cells) -> u64,
 ) {
     page.family(name, Kind::Counter, help);
-    for (component, cells) in rows {
-        let count = number(cells);
+    for row in rows {
+        let count = number(row.cells);
         if count > 0 {
-            page.sample(name, &[("component", component)], count);
+            page.sample(name, &row.labels([]), count);
         }
     }
 }

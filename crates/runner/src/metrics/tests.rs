@@ -7,9 +7,16 @@ use runner_host::{EngineOptions, Error, RequestId, Trace, Tracing};
 
 use super::*;
 
-fn metrics() -> Metrics {
+fn empty() -> Metrics {
     let engine = Engine::new(EngineOptions::default()).expect("an engine");
     Metrics::new(engine, Vec::new())
+}
+
+/// Of the only app.
+fn metrics() -> (Metrics, Counts) {
+    let metrics = empty();
+    let counts = metrics.of_app(None);
+    (metrics, counts)
 }
 
 fn record(component: Option<&str>, method: &str, status: u16) -> Record {
@@ -42,9 +49,9 @@ fn lines(metrics: &Metrics, begin: &str) -> Vec<String> {
 
 #[test]
 fn a_request_is_counted_by_component_method_and_class() {
-    let metrics = metrics();
+    let (metrics, counts) = metrics();
     let known = [("shop".parse().expect("an id"), Component::default())];
-    metrics.0.components.store(Arc::new(known.into()));
+    counts.0.components.store(Arc::new(known.into()));
     let inside = Record {
         client: None,
         outcome: Outcome::ClientGone,
@@ -58,7 +65,7 @@ fn a_request_is_counted_by_component_method_and_class() {
         record(None, "GET", 404),
         inside,
     ] {
-        metrics.listening(Arc::new(|_| {}))(Event::Request(&record));
+        counts.listening(Arc::new(|_| {}))(Event::Request(&record));
     }
     let name = "http_server_request_duration_seconds";
     let series = |component: &str, method: &str, class: &str, sum: &str, count: u8| {
@@ -85,10 +92,10 @@ fn a_request_is_counted_by_component_method_and_class() {
 
 #[test]
 fn a_failure_is_counted_by_its_reason() {
-    let metrics = metrics();
+    let (metrics, counts) = metrics();
     let shop: ComponentId = "shop".parse().expect("an id");
     let known = [(shop.clone(), Component::default())];
-    metrics.0.components.store(Arc::new(known.into()));
+    counts.0.components.store(Arc::new(known.into()));
     let gone: ComponentId = "gone".parse().expect("an id");
     for (component, error) in [
         (&shop, Error::Cpu(Duration::from_secs(1))),
@@ -96,7 +103,7 @@ fn a_failure_is_counted_by_its_reason() {
         (&shop, Error::Cpu(Duration::from_secs(2))),
         (&gone, Error::StackOverflow),
     ] {
-        metrics.listening(Arc::new(|_| {}))(Event::Failed {
+        counts.listening(Arc::new(|_| {}))(Event::Failed {
             component,
             request_id: RequestId::next(),
             error: &error,
@@ -116,20 +123,20 @@ fn a_failure_is_counted_by_its_reason() {
 
 #[test]
 fn a_call_out_is_counted_by_how_it_ended() {
-    let metrics = metrics();
+    let (metrics, counts) = metrics();
     let shop: ComponentId = "shop".parse().expect("an id");
     let known = [(shop.clone(), Component::default())];
-    metrics.0.components.store(Arc::new(known.into()));
+    counts.0.components.store(Arc::new(known.into()));
     for ended in [
         CallOutcome::Status(204),
         CallOutcome::Error("connection-refused"),
         CallOutcome::Denied,
         CallOutcome::Status(204),
     ] {
-        metrics.called(&shop, ended, Duration::from_millis(3));
+        counts.called(&shop, ended, Duration::from_millis(3));
     }
     let gone = "gone".parse().expect("an id");
-    metrics.called(&gone, CallOutcome::Denied, Duration::from_millis(3));
+    counts.called(&gone, CallOutcome::Denied, Duration::from_millis(3));
     let name = "http_client_request_duration_seconds";
     let series = |component: &str, outcome: &str, count: u8| {
         format!("{name}_count{{component=\"{component}\",outcome=\"{outcome}\"}} {count}")
@@ -145,9 +152,9 @@ fn a_call_out_is_counted_by_how_it_ended() {
 
 #[test]
 fn made_up_methods_and_components_make_no_series() {
-    let metrics = metrics();
+    let (metrics, counts) = metrics();
     for n in 0..10_000 {
-        metrics.request(&record(Some(&format!("c{n}")), &format!("M{n}"), 200));
+        counts.request(&record(Some(&format!("c{n}")), &format!("M{n}"), 200));
     }
     let counts = lines(&metrics, "http_server_request_duration_seconds_count");
     let expected = "http_server_request_duration_seconds_count\
@@ -157,8 +164,8 @@ fn made_up_methods_and_components_make_no_series() {
 
 #[test]
 fn every_family_has_its_help_and_type_once_and_every_sample_its_family() {
-    let metrics = metrics();
-    metrics.request(&record(None, "GET", 404));
+    let (metrics, counts) = metrics();
+    counts.request(&record(None, "GET", 404));
     let page = metrics.render(&Gauges::default());
     let mut families = std::collections::BTreeSet::new();
     for line in page.lines() {
@@ -175,4 +182,45 @@ fn every_family_has_its_help_and_type_once_and_every_sample_its_family() {
             assert!(is_known, "{line}");
         }
     }
+}
+
+#[test]
+fn of_several_apps_each_has_its_own_counts_whatever_their_components_are_called() {
+    let metrics = empty();
+    let (shop, blog, nobody) = (
+        metrics.of_app(Some("shop")),
+        metrics.of_app(Some("blog")),
+        metrics.of_app(Some("")),
+    );
+    for (counts, times) in [(&shop, 2), (&blog, 1)] {
+        let known = [("web".parse().expect("an id"), Component::default())];
+        counts.0.components.store(Arc::new(known.into()));
+        for _ in 0..times {
+            counts.request(&record(Some("web"), "GET", 200));
+        }
+    }
+    nobody.request(&record(None, "GET", 404));
+    shop.reloaded(Reload::Failed);
+    let name = "http_server_request_duration_seconds_count";
+    let series = |app: &str, component: &str, class: &str, count: u8| {
+        format!(
+            "{name}{{app=\"{app}\",component=\"{component}\",http_request_method=\"GET\",status_class=\"{class}\"}} {count}"
+        )
+    };
+    let expected = [
+        series("shop", "web", "2xx", 2),
+        series("blog", "web", "2xx", 1),
+        series("", "", "4xx", 1),
+    ];
+    assert_eq!(lines(&metrics, name), expected);
+    let reloads = [
+        ("shop", "done", 0),
+        ("shop", "failed", 1),
+        ("blog", "done", 0),
+        ("blog", "failed", 0),
+    ];
+    let reloads = reloads.map(|(app, result, count)| {
+        format!("runner_reloads_total{{app=\"{app}\",result=\"{result}\"}} {count}")
+    });
+    assert_eq!(lines(&metrics, "runner_reloads_total"), reloads);
 }

@@ -5,14 +5,14 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runner_host::{CallOutcome, Called, Record};
 use runner_manifest::ComponentId;
 
 use super::proto::{Data, Distribution, KeyValue, Metric, Period, Point, int, text, yes};
-use super::spans::{error_of, error_of_call, known};
+use super::spans::{app, error_of, error_of_call, known};
 
 /// As many series of one metric as OpenTelemetry's own libraries keep.
 const SERIES: usize = 2000;
@@ -27,11 +27,12 @@ pub(super) struct Metrics {
     start: u64,
     requests: Series<OfRequest, Durations>,
     calls: Series<OfCall, Durations>,
-    denials: Series<ComponentId, u64>,
+    denials: Series<OfDenial, u64>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct OfRequest {
+    app: Option<Arc<str>>,
     method: &'static str,
     scheme: Option<&'static str>,
     route: Option<String>,
@@ -42,10 +43,18 @@ struct OfRequest {
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct OfCall {
+    app: Option<Arc<str>>,
     method: &'static str,
     component: ComponentId,
     status: Option<u16>,
     error: Option<String>,
+}
+
+/// The app, where several are served, and the component.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct OfDenial {
+    app: Option<Arc<str>>,
+    component: ComponentId,
 }
 
 #[derive(Clone, Default)]
@@ -95,11 +104,12 @@ impl Metrics {
     }
 
     /// A request has ended. Those from inside the app are calls.
-    pub(super) fn request(&self, record: &Record) {
+    pub(super) fn request(&self, record: &Record, app: Option<&Arc<str>>) {
         if record.client.is_none() {
             return;
         }
         let key = OfRequest {
+            app: app.cloned(),
             method: known(&record.method),
             scheme: record.server.as_ref().map(|(scheme, _)| *scheme),
             route: record.route.clone(),
@@ -112,14 +122,20 @@ impl Metrics {
     }
 
     /// A call out has ended.
-    pub(super) fn call(&self, called: &Called<'_>) {
+    pub(super) fn call(&self, called: &Called<'_>, app: Option<&Arc<str>>) {
         let component = called.component.clone();
         let status = match called.outcome {
-            CallOutcome::Denied => return self.denials.add(component, |count| *count += 1),
+            CallOutcome::Denied => {
+                let app = app.cloned();
+                return self
+                    .denials
+                    .add(OfDenial { app, component }, |count| *count += 1);
+            }
             CallOutcome::Status(status) => Some(status),
             CallOutcome::Error(_) => None,
         };
         let key = OfCall {
+            app: app.cloned(),
             method: known(called.method),
             component,
             status,
@@ -143,7 +159,7 @@ impl Metrics {
         };
         let requests = points(&self.requests, of_request, Durations::told);
         let calls = points(&self.calls, of_call, Durations::told);
-        let denials = points(&self.denials, of_component, |count| count);
+        let denials = points(&self.denials, of_denial, |count| count);
         let metric = |name, unit, data| Metric { name, unit, data };
         vec![
             metric(
@@ -202,6 +218,7 @@ fn of_request(key: OfRequest) -> Vec<KeyValue> {
         text("http.request.method", key.method),
         int("http.response.status_code", key.status),
     ];
+    attributes.extend(app(key.app.as_ref()));
     attributes.extend(key.scheme.map(|scheme| text("url.scheme", scheme)));
     attributes.extend(key.route.map(|route| text("http.route", route)));
     attributes.extend(key.component.into_iter().flat_map(of_component));
@@ -211,10 +228,17 @@ fn of_request(key: OfRequest) -> Vec<KeyValue> {
 
 fn of_call(key: OfCall) -> Vec<KeyValue> {
     let mut attributes = vec![text("http.request.method", key.method)];
+    attributes.extend(app(key.app.as_ref()));
     attributes.extend(of_component(key.component));
     let status = key.status;
     attributes.extend(status.map(|status| int("http.response.status_code", status)));
     attributes.extend(key.error.map(|error| text("error.type", error)));
+    attributes
+}
+
+fn of_denial(key: OfDenial) -> Vec<KeyValue> {
+    let mut attributes = of_component(key.component);
+    attributes.extend(app(key.app.as_ref()));
     attributes
 }
 

@@ -4,6 +4,7 @@
 //! out for that reason.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::Method;
@@ -171,6 +172,11 @@ pub(super) fn known(method: &Method) -> &'static str {
 /// As a method stands in the name of a span.
 fn named(method: &'static str) -> &'static str {
     if method == OTHER { "HTTP" } else { method }
+}
+
+/// The app that it belongs to, where several are served.
+pub(super) fn app(name: Option<&Arc<str>>) -> Option<KeyValue> {
+    name.map(|name| text("runner.app", &**name))
 }
 
 fn component(record: &Record) -> impl Iterator<Item = KeyValue> {

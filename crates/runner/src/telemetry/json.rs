@@ -213,6 +213,12 @@ pub(crate) fn line(event: &str, mut fields: Map<String, Value>) -> String {
     short_safe(&Value::Object(fields))
 }
 
+/// A line of one app of several.
+pub(crate) fn of_app(app: &str, line: &str) -> String {
+    let rest = line.strip_prefix('{').unwrap_or(line);
+    format!("{{\"app\":{},{rest}", short_safe(&app.into()))
+}
+
 /// JSON that is also safe on a terminal: JSON itself leaves DEL, C1 and bidi controls as they are.
 pub(crate) fn short_safe(value: &Value) -> String {
     let text = value.to_string();
@@ -372,6 +378,14 @@ mod tests {
             "outcome": "client-gone", "client": "127.0.0.1:5000",
         });
         assert_eq!(parsed(&line), expected);
+    }
+
+    #[test]
+    fn a_line_of_one_app_of_several_names_it() {
+        for app in ["shop", "\"},\n{\x1b"] {
+            let found = parsed(&of_app(app, &lost(1)));
+            assert_eq!(found, json!({ "app": app, "event": "lost", "lost": 1 }));
+        }
     }
 
     #[test]

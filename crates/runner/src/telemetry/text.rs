@@ -101,6 +101,12 @@ fn received(call: &str) -> &'static str {
     "HTTP-request-denied"
 }
 
+/// A line of one app of several.
+pub(super) fn of_app(app: &str, line: &str) -> String {
+    let name = format!("app={}", escape::line(app));
+    format!("{} {line}", paint(FAINT, &name))
+}
+
 fn decided(decision: &Decision<'_>) -> String {
     let Decision {
         component,
@@ -395,6 +401,16 @@ mod tests {
             });
             let expected = format!("failed: thief (request {request_id}) {told}");
             assert_eq!(plain(&line), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_of_one_app_of_several_names_it() {
+        for (app, line) in [
+            ("shop", "app=shop 200"),
+            ("a\nb\x1b", "app=a\\u{a}b\\u{1b} 200"),
+        ] {
+            assert_eq!(plain(&of_app(app, "200")), line);
         }
     }
 

@@ -633,8 +633,8 @@ fn the_frame_of_a_manifest_is_checked() {
              `trigger` is not a table; write a table here",
         ),
         (
-            "spin_manifest_version = 2\n[application]\nname = \"x\"\n[application.trigger.http]\nbase = \"/x\"\n[trigger]",
-            "`base = \"/x\"` is not supported; write it in front of each `route`, and leave `base` out",
+            "spin_manifest_version = 2\n[application]\nname = \"x\"\n[application.trigger.http]\nbase = \"x\"\n[trigger]",
+            "`x` is not a base; a base is a path such as `/shop`, without `:name` and `/...`",
         ),
     ];
     for (text, expected) in rows {
