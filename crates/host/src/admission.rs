@@ -33,7 +33,7 @@ pub(crate) struct Admitted(
 
 impl Default for Admission {
     fn default() -> Admission {
-        Admission::new(caps::CONCURRENCY, caps::QUEUE, caps::QUEUE_WAIT)
+        Admission::new(caps::CONCURRENCY, caps::QUEUE as usize, caps::QUEUE_WAIT)
     }
 }
 

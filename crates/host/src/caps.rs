@@ -2,6 +2,26 @@
 
 use std::time::Duration;
 
+use runner_manifest::{InstanceReuse, Limits, Rate};
+
+/// What a component has where neither its manifest nor the operator says otherwise; what is not set is not bounded.
+pub fn limits() -> Limits {
+    Limits {
+        memory: Some(MEMORY),
+        cpu: Some(CPU),
+        request_timeout: Some(REQUEST_TIMEOUT),
+        response_timeout: Some(RESPONSE_TIMEOUT),
+        concurrency: Some(CONCURRENCY),
+        queue: Some(QUEUE),
+        request_body: None,
+        response_body: None,
+        log_rate: Some(LOG_RATE),
+        outbound_concurrency: Some(OUTBOUND_PER_INSTANCE),
+        outbound_rate: None,
+        instance_reuse: Some(InstanceReuse::Never),
+    }
+}
+
 /// Linear memories and tables of one instance together, where the manifest sets no `memory`: a JavaScript or Python
 /// component needs some tens of MiB; a leak should not need the machine.
 pub const MEMORY: u64 = 128 * 1024 * 1024;
@@ -19,7 +39,7 @@ pub const INSTANCES: u32 = 1000;
 /// Requests that a component serves at once.
 pub const CONCURRENCY: u32 = 256;
 /// Requests that wait until one of those is done; the next are refused at once.
-pub const QUEUE: usize = 256;
+pub const QUEUE: u32 = 256;
 /// How long they wait: a client that is told to come back does so sooner than one that is kept waiting gives up.
 pub const QUEUE_WAIT: Duration = Duration::from_secs(1);
 
@@ -66,6 +86,15 @@ pub const RANDOM: u64 = 1024 * 1024;
 /// A guest's log line is cut here; what follows, up to the next line feed, is dropped.
 pub const LOG_LINE: usize = 8 * 1024;
 
+/// Bytes of log that all instances of a component write together, where the manifest sets no `log_rate`: some hundred
+/// lines a second, which is more than anybody reads.
+pub const LOG_RATE: Rate = Rate {
+    amount: 16 * 1024,
+    per: Duration::from_secs(1),
+};
+/// What they write at once on top of that: a stack trace, or what a start has to say.
+pub const LOG_BURST: u64 = 64 * 1024;
+
 /// How often the epoch advances while guests compute: what a guest in a loop takes before others get a turn.
 pub const TICK: Duration = Duration::from_millis(1);
 /// How often it does while none computes.
@@ -86,7 +115,7 @@ pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 pub const AFTER_RESPONSE: Duration = Duration::from_secs(30);
 
 /// Outbound calls of one instance at once, where the manifest sets no `outbound_concurrency`.
-pub const OUTBOUND_PER_INSTANCE: usize = 16;
+pub const OUTBOUND_PER_INSTANCE: u32 = 16;
 /// Outbound calls of all instances of a component at once.
 pub const OUTBOUND_PER_COMPONENT: usize = 256;
 

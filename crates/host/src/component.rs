@@ -381,7 +381,7 @@ impl Loader<'_> {
             generation: self.generation,
         };
         let limits = &wanted.limits;
-        let outbound = limits.outbound_concurrency.map(|limit| limit as usize);
+        let outbound = limits.outbound_concurrency;
         Handler {
             id: wanted.id.clone(),
             engine: self.engine.clone(),
@@ -396,7 +396,7 @@ impl Loader<'_> {
             request_timeout: limits.request_timeout.unwrap_or(caps::REQUEST_TIMEOUT),
             response_timeout: limits.response_timeout.unwrap_or(caps::RESPONSE_TIMEOUT),
             memory: limits.memory.unwrap_or(caps::MEMORY),
-            outbound_per_instance: outbound.unwrap_or(caps::OUTBOUND_PER_INSTANCE),
+            outbound_per_instance: outbound.unwrap_or(caps::OUTBOUND_PER_INSTANCE) as usize,
             outbound: Arc::new(Semaphore::new(caps::OUTBOUND_PER_COMPONENT)),
             denials: AtomicU64::new(0),
             usage: Arc::new(Usage::of(&wanted.allow)),

@@ -160,8 +160,10 @@ pub enum Code {
     BadCount,
     /// A limit is not a rate.
     BadRate,
-    /// `instance_reuse` is neither `"never"` nor a number.
+    /// `instance_reuse` is none of its words.
     BadReuse,
+    /// A limit is more than the operator allows.
+    LimitAboveCeiling,
     /// A limit is read and not enforced.
     LimitNotEnforced,
 

@@ -19,6 +19,7 @@ mod limits;
 mod manifest;
 mod mount;
 mod nearest;
+mod operator;
 mod path;
 mod place;
 mod punycode;
@@ -43,6 +44,7 @@ pub use id::{BadComponentId, ComponentId};
 pub use limits::{InstanceReuse, Limits, Rate};
 pub use manifest::{Flawed, Manifest, veiled};
 pub use mount::{Base, Mount, slug};
+pub use operator::Operator;
 pub use path::{BadPath, NormalPath};
 pub use place::Place;
 pub use route::{

@@ -1,9 +1,11 @@
 //! What a component may use, at most; `None` is the host's own default.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::quote::shorten;
 use crate::raw::{Item, Table};
-use crate::{Code, Diagnostic};
+use crate::{Code, Diagnostic, Place};
 
 /// What this version holds a component to; a limit that is not here gives a warning.
 const ENFORCED: [&str; 5] = [
@@ -15,6 +17,8 @@ const ENFORCED: [&str; 5] = [
 ];
 /// A limit that is longer is no limit.
 const MAX_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// What an error shows of a ceiling beside its place.
+const MAX_SHOWN: usize = 40;
 /// One page of WebAssembly.
 const MIN_MEMORY: u64 = 64 * 1024;
 
@@ -57,47 +61,71 @@ pub struct Rate {
 }
 
 /// How often an instance may serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InstanceReuse {
     /// A fresh instance for each request.
     Never,
-    /// At most so many requests, two at least.
-    Requests(u32),
+    /// One request after the other.
+    Serial,
+    /// Several at once.
+    Concurrent,
+}
+
+/// What no limit may exceed, and where each is written.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ceilings {
+    limits: Limits,
+    places: BTreeMap<&'static str, Place>,
+}
+
+impl Ceilings {
+    /// Reads the `ceilings` table.
+    pub(crate) fn read(table: Table<'_>) -> Ceilings {
+        let places = KEYS
+            .iter()
+            .filter_map(|key| Some((*key, table.item(key)?.place)))
+            .collect();
+        Ceilings {
+            limits: Limits::read(table, &Ceilings::default()),
+            places,
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
 }
 
 impl Limits {
     /// Reads a `limits` table.
-    pub(crate) fn read(table: Table<'_>) -> Limits {
+    pub(crate) fn read(table: Table<'_>, ceilings: &Ceilings) -> Limits {
+        let (set, most) = (Reading { table, ceilings }, &ceilings.limits);
         let limits = Limits {
-            memory: set(
-                &table,
-                "memory",
-                |item| size(item).filter(|&size| size >= MIN_MEMORY),
-                &MEMORY,
-            ),
-            cpu: set(&table, "cpu", time, &TIME),
-            request_timeout: set(&table, "request_timeout", time, &TIME),
-            response_timeout: set(&table, "response_timeout", time, &TIME),
-            concurrency: set(&table, "concurrency", |item| count(item, 1), &FROM_1),
-            queue: set(&table, "queue", |item| count(item, 0), &FROM_0),
-            request_body: set(&table, "request_body", size, &SIZE),
-            response_body: set(&table, "response_body", size, &SIZE),
-            log_rate: set(&table, "log_rate", |item| rate(item, bytes), &BYTE_RATE),
-            outbound_concurrency: set(
-                &table,
+            memory: set.at_most(most.memory, "memory", memory, &MEMORY),
+            cpu: set.at_most(most.cpu, "cpu", time, &TIME),
+            request_timeout: set.at_most(most.request_timeout, "request_timeout", time, &TIME),
+            response_timeout: set.at_most(most.response_timeout, "response_timeout", time, &TIME),
+            concurrency: set.at_most(most.concurrency, "concurrency", from_1, &FROM_1),
+            queue: set.at_most(most.queue, "queue", from_0, &FROM_0),
+            request_body: set.at_most(most.request_body, "request_body", size, &SIZE),
+            response_body: set.at_most(most.response_body, "response_body", size, &SIZE),
+            log_rate: set.at_most(most.log_rate, "log_rate", byte_rate, &BYTE_RATE),
+            outbound_concurrency: set.at_most(
+                most.outbound_concurrency,
                 "outbound_concurrency",
-                |item| count(item, 1),
+                from_1,
                 &FROM_1,
             ),
-            outbound_rate: set(&table, "outbound_rate", |item| rate(item, number), &RATE),
-            instance_reuse: set(&table, "instance_reuse", reuse, &REUSE),
+            outbound_rate: set.at_most(most.outbound_rate, "outbound_rate", number_rate, &RATE),
+            instance_reuse: set.at_most(most.instance_reuse, "instance_reuse", reuse, &REUSE),
         };
-        table.finish();
+        set.table.finish();
         limits
     }
 
     /// These, and for what they do not set those.
-    pub(crate) fn or(self, those: &Limits) -> Limits {
+    #[must_use]
+    pub fn or(self, those: &Limits) -> Limits {
         Limits {
             memory: self.memory.or(those.memory),
             cpu: self.cpu.or(those.cpu),
@@ -112,6 +140,73 @@ impl Limits {
             outbound_rate: self.outbound_rate.or(those.outbound_rate),
             instance_reuse: self.instance_reuse.or(those.instance_reuse),
         }
+    }
+}
+
+impl Limits {
+    /// These, lowered to those where they are more, or set to those where they are not set.
+    #[must_use]
+    pub fn within(self, those: &Limits) -> Limits {
+        Limits {
+            memory: lower(self.memory, those.memory),
+            cpu: lower(self.cpu, those.cpu),
+            request_timeout: lower(self.request_timeout, those.request_timeout),
+            response_timeout: lower(self.response_timeout, those.response_timeout),
+            concurrency: lower(self.concurrency, those.concurrency),
+            queue: lower(self.queue, those.queue),
+            request_body: lower(self.request_body, those.request_body),
+            response_body: lower(self.response_body, those.response_body),
+            log_rate: lower(self.log_rate, those.log_rate),
+            outbound_concurrency: lower(self.outbound_concurrency, those.outbound_concurrency),
+            outbound_rate: lower(self.outbound_rate, those.outbound_rate),
+            instance_reuse: lower(self.instance_reuse, those.instance_reuse),
+        }
+    }
+}
+
+/// The values that a limit can have, as far as they compare: what is more lets a guest have more.
+trait Amount: Copy {
+    fn is_more_than(self, other: Self) -> bool;
+}
+
+impl Amount for u64 {
+    fn is_more_than(self, other: u64) -> bool {
+        self > other
+    }
+}
+
+impl Amount for u32 {
+    fn is_more_than(self, other: u32) -> bool {
+        self > other
+    }
+}
+
+impl Amount for Duration {
+    fn is_more_than(self, other: Duration) -> bool {
+        self > other
+    }
+}
+
+impl Amount for InstanceReuse {
+    fn is_more_than(self, other: InstanceReuse) -> bool {
+        self > other
+    }
+}
+
+impl Amount for Rate {
+    /// `120/min` is more than `1/s`, and no more than `2/s`.
+    fn is_more_than(self, other: Rate) -> bool {
+        let in_the_same_time = |rate: Rate, time: Duration| {
+            u128::from(rate.amount) * u128::from(time.as_millis() as u64)
+        };
+        in_the_same_time(self, other.per) > in_the_same_time(other, self.per)
+    }
+}
+
+fn lower<T: Amount>(set: Option<T>, ceiling: Option<T>) -> Option<T> {
+    match (set, ceiling) {
+        (Some(set), Some(ceiling)) if !set.is_more_than(ceiling) => Some(set),
+        (set, ceiling) => ceiling.or(set),
     }
 }
 
@@ -134,26 +229,99 @@ const FROM_0: Expected = Expected(Code::BadCount, "a number from 0");
 const FROM_1: Expected = Expected(Code::BadCount, "a number from 1");
 const RATE: Expected = Expected(Code::BadRate, "a rate such as `\"100/s\"`");
 const BYTE_RATE: Expected = Expected(Code::BadRate, "a rate such as `\"16 KiB/s\"`");
-const REUSE: Expected = Expected(Code::BadReuse, "`\"never\"` or a number of requests");
+const REUSE: Expected = Expected(
+    Code::BadReuse,
+    "`\"never\"`, `\"serial\"` or `\"concurrent\"`",
+);
 
-fn set<T>(
-    table: &Table<'_>,
-    key: &'static str,
-    read: impl Fn(&Item<'_>) -> Option<T>,
-    Expected(code, words): &Expected,
-) -> Option<T> {
-    let item = table.item(key)?;
-    if !ENFORCED.contains(&key) {
+/// Every limit there is.
+const KEYS: [&str; 12] = [
+    "memory",
+    "cpu",
+    "request_timeout",
+    "response_timeout",
+    "concurrency",
+    "queue",
+    "request_body",
+    "response_body",
+    "log_rate",
+    "outbound_concurrency",
+    "outbound_rate",
+    "instance_reuse",
+];
+
+/// A `limits` table, and what none of it may exceed.
+struct Reading<'a> {
+    table: Table<'a>,
+    ceilings: &'a Ceilings,
+}
+
+impl Reading<'_> {
+    /// The value of a key, if it is there and is what it may be.
+    fn at_most<T: Amount>(
+        &self,
+        ceiling: Option<T>,
+        key: &'static str,
+        read: impl Fn(&Item<'_>) -> Option<T>,
+        Expected(code, words): &Expected,
+    ) -> Option<T> {
+        let item = self.table.item(key)?;
+        if !ENFORCED.contains(&key) {
+            self.warn_of_no_effect(key, &item);
+        }
+        let value = read(&item).or_else(|| item.unfit(*code, words))?;
+        if ceiling.is_some_and(|ceiling| value.is_more_than(ceiling)) {
+            self.exceeds(key, &item);
+            return None;
+        }
+        Some(value)
+    }
+
+    fn warn_of_no_effect(&self, key: &str, item: &Item<'_>) {
         let message = format!("`{key}` is not enforced by this version of runner");
         let warning = Diagnostic::warning(Code::LimitNotEnforced, message);
         let help = "leave it out, or do not rely on it yet";
-        table.findings.warning(
+        self.table.findings.warning(
             warning
                 .at(item.place.clone(), "this has no effect")
                 .help(help),
         );
     }
-    read(&item).or_else(|| item.unfit(*code, words))
+
+    fn exceeds(&self, key: &str, item: &Item<'_>) {
+        let Some(ceiling) = self.ceilings.places.get(key) else {
+            return;
+        };
+        let message = format!("`{}` is more than the operator allows", item.shown());
+        let most = shorten(ceiling.text(), MAX_SHOWN);
+        let error = Diagnostic::error(Code::LimitAboveCeiling, message)
+            .at(item.place.clone(), format!("more than `{most}`"))
+            .also(ceiling.clone(), "the ceiling");
+        let file = ceiling.path().display();
+        self.table.findings.error(error.help(format!(
+            "write `{key} = {most}` or less, or have the ceiling raised in `{file}`"
+        )));
+    }
+}
+
+fn memory(item: &Item<'_>) -> Option<u64> {
+    size(item).filter(|&size| size >= MIN_MEMORY)
+}
+
+fn from_0(item: &Item<'_>) -> Option<u32> {
+    count(item, 0)
+}
+
+fn from_1(item: &Item<'_>) -> Option<u32> {
+    count(item, 1)
+}
+
+fn byte_rate(item: &Item<'_>) -> Option<Rate> {
+    rate(item, bytes)
+}
+
+fn number_rate(item: &Item<'_>) -> Option<Rate> {
+    rate(item, number)
 }
 
 fn text<'a>(item: &Item<'a>) -> Option<&'a str> {
@@ -197,12 +365,11 @@ fn rate(item: &Item<'_>, amount: fn(&str) -> Option<u64>) -> Option<Rate> {
 }
 
 fn reuse(item: &Item<'_>) -> Option<InstanceReuse> {
-    match count(item, 1) {
-        None => text(item)
-            .filter(|&word| word == "never")
-            .map(|_| InstanceReuse::Never),
-        Some(1) => Some(InstanceReuse::Never),
-        Some(requests) => Some(InstanceReuse::Requests(requests)),
+    match text(item)? {
+        "never" => Some(InstanceReuse::Never),
+        "serial" => Some(InstanceReuse::Serial),
+        "concurrent" => Some(InstanceReuse::Concurrent),
+        _ => None,
     }
 }
 
@@ -250,6 +417,50 @@ fn quantity(text: &str) -> Option<(u64, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_compares_by_what_it_brings_in_the_same_time() {
+        let rate = |text: &str| {
+            let (amount, unit) = text.split_once('/').expect("a rate");
+            Rate {
+                amount: amount.parse().expect("a number"),
+                per: duration(&format!("1 {unit}")).expect("a time"),
+            }
+        };
+        for (one, other, is_more) in [
+            ("2/s", "1/s", true),
+            ("1/s", "1/s", false),
+            ("121/min", "2/s", true),
+            ("120/min", "2/s", false),
+            ("1/ms", "1001/s", false),
+            ("18446744073709551615/ms", "18446744073709551615/h", true),
+        ] {
+            let got = rate(one).is_more_than(rate(other));
+            assert_eq!(got, is_more, "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn a_ceiling_lowers_what_is_more_and_bounds_what_has_no_bound() {
+        let limits = |memory, cpu: Option<u64>| Limits {
+            memory,
+            cpu: cpu.map(Duration::from_secs),
+            ..Limits::default()
+        };
+        for (set, ceiling, expected) in [
+            ((None, None), (None, None), (None, None)),
+            ((Some(5), Some(1)), (None, None), (Some(5), Some(1))),
+            ((Some(5), Some(1)), (Some(4), Some(2)), (Some(4), Some(1))),
+            ((None, Some(3)), (Some(4), Some(3)), (Some(4), Some(3))),
+        ] {
+            let within = limits(set.0, set.1).within(&limits(ceiling.0, ceiling.1));
+            assert_eq!(
+                within,
+                limits(expected.0, expected.1),
+                "{set:?} {ceiling:?}"
+            );
+        }
+    }
 
     #[test]
     fn quantities_are_words() {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub(crate) use self::declared::Declared;
+pub(crate) use self::syntax::not_toml;
 pub use self::values::veiled;
 use crate::component::{self, Shared};
 use crate::expect;
@@ -21,8 +22,8 @@ use crate::place::File;
 use crate::quote::shorten;
 use crate::raw::{Findings, Item, Table, Text};
 use crate::{
-    Code, Component, ComponentId, Diagnostic, Error, Expectation, Mount, Place, RouteTable,
-    Variable, Variables, variables,
+    Code, Component, ComponentId, Diagnostic, Error, Expectation, Limits, Mount, Operator, Place,
+    RouteTable, Variable, Variables, variables,
 };
 
 /// A thousand components with a page each; more is not written by hand.
@@ -71,6 +72,8 @@ pub struct Manifest {
     pub description: String,
     /// Who wrote it.
     pub authors: Vec<String>,
+    /// What each component may use that does not say otherwise, the operator's defaults included.
+    pub limits: Limits,
     /// The components, by name.
     pub components: BTreeMap<ComponentId, Component>,
     /// The routes.
@@ -95,17 +98,21 @@ pub struct Flawed {
 impl Manifest {
     /// Reads a file.
     pub fn load(path: &Path, provided: &Variables) -> Result<Manifest, Error> {
-        Manifest::examine(path, provided).map_err(|flawed| flawed.error)
+        Manifest::examine(path, provided, &Operator::default()).map_err(|flawed| flawed.error)
     }
 
     /// Reads a text; `path` is the file it came from, and its folder is where relative paths begin.
     pub fn parse(text: &str, path: &Path, provided: &Variables) -> Result<Manifest, Error> {
-        read(text, path, provided).map_err(|flawed| flawed.error)
+        read(text, path, provided, &Operator::default()).map_err(|flawed| flawed.error)
     }
 
-    /// Reads a file, and gives what could be read also when something in it is wrong.
-    pub fn examine(path: &Path, provided: &Variables) -> Result<Manifest, Flawed> {
-        read(&read_file(path)?, path, provided)
+    /// Reads a file under what the operator allows, and gives what could be read also when something in it is wrong.
+    pub fn examine(
+        path: &Path,
+        provided: &Variables,
+        operator: &Operator,
+    ) -> Result<Manifest, Flawed> {
+        read(&read_file(path)?, path, provided, operator)
     }
 }
 
@@ -115,7 +122,12 @@ impl From<Error> for Flawed {
     }
 }
 
-fn read(text: &str, path: &Path, provided: &Variables) -> Result<Manifest, Flawed> {
+fn read(
+    text: &str,
+    path: &Path,
+    provided: &Variables,
+    operator: &Operator,
+) -> Result<Manifest, Flawed> {
     if text.len() > MAX_SIZE {
         return Err(too_large(path).into());
     }
@@ -127,7 +139,7 @@ fn read(text: &str, path: &Path, provided: &Variables) -> Result<Manifest, Flawe
         DeTable::parse(file.text()).map_err(|mistake| syntax::not_toml(&file, mistake))?;
     file.hide(values::of(document.get_ref()));
     let findings = Findings::new(file.clone());
-    let manifest = lower(document.get_ref(), path, provided, &findings);
+    let manifest = lower(document.get_ref(), path, provided, operator, &findings);
     let (diagnostics, warnings) = findings.into_parts();
     match manifest {
         Some(manifest) if diagnostics.is_empty() => Ok(Manifest {
@@ -157,9 +169,10 @@ fn lower(
     document: &DeTable<'_>,
     path: &Path,
     provided: &Variables,
+    operator: &Operator,
     findings: &Findings,
 ) -> Option<Manifest> {
-    let root = Table::root(document, findings);
+    let root = Table::root("the manifest", document, findings);
     if !is_version(&root) {
         return None;
     }
@@ -167,7 +180,7 @@ fn lower(
     let application = root
         .required("application", "[application]")
         .and_then(|item| item.table());
-    let application = application.and_then(application::read);
+    let application = application.and_then(|table| application::read(table, operator));
     let variables = variables::read(&root.entries_of("variables"), provided, findings);
     let limits = application
         .as_ref()
@@ -176,6 +189,7 @@ fn lower(
     let shared = Shared::new(
         folder,
         limits,
+        operator,
         &variables,
         provided.is_lack_a_mistake(),
         findings,
@@ -202,6 +216,7 @@ fn lower(
         version: application.version,
         description: application.description,
         authors: application.authors,
+        limits: application.limits,
         components,
         routes: routes?,
         variables,
@@ -368,8 +383,9 @@ pub(crate) fn asked(text: &str) -> Vec<crate::raw::Asked> {
     let file = File::new(path, text);
     let document = DeTable::parse(file.text()).expect("it is TOML");
     let findings = Findings::new(file.clone());
-    let manifest = lower(document.get_ref(), path, &Variables::default(), &findings);
-    assert!(manifest.is_some() && Manifest::parse(text, path, &Variables::default()).is_ok());
+    let (provided, operator) = (Variables::default(), Operator::default());
+    let manifest = lower(document.get_ref(), path, &provided, &operator, &findings);
+    assert!(manifest.is_some() && Manifest::parse(text, path, &provided).is_ok());
     findings.into_asked()
 }
 #[cfg(test)]

@@ -172,6 +172,11 @@ impl<'a> Item<'a> {
         })
     }
 
+    /// Its name, as an error shows it.
+    pub(crate) fn shown(&self) -> String {
+        shorten(&self.name, MAX_SHOWN)
+    }
+
     pub(crate) fn is_text(&self) -> bool {
         matches!(self.value, DeValue::String(_))
     }
@@ -221,8 +226,7 @@ impl<'a> Item<'a> {
     }
 
     fn report<T>(&self, code: Code, expected: &str, label: String) -> Option<T> {
-        let name = shorten(&self.name, MAX_SHOWN);
-        let error = Diagnostic::error(code, format!("`{name}` is not {expected}"))
+        let error = Diagnostic::error(code, format!("`{}` is not {expected}", self.shown()))
             .at(self.place.clone(), label)
             .help(format!("write {expected} here"));
         self.findings.error(error);
@@ -241,11 +245,11 @@ impl<'a> Item<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// The whole file.
-    pub(crate) fn root(entries: &'a DeTable<'a>, findings: &'a Findings) -> Table<'a> {
+    /// The whole file, which an error calls `name`.
+    pub(crate) fn root(name: &str, entries: &'a DeTable<'a>, findings: &'a Findings) -> Table<'a> {
         let place = findings.file.place(0..0);
         Table {
-            name: "the manifest".into(),
+            name: name.into(),
             entries,
             place,
             findings,

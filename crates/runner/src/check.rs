@@ -31,8 +31,8 @@ pub(crate) fn run(
     print: &Print,
 ) -> Result<Exit, Failure> {
     let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
-    let reader = reader.without_values();
-    let report = match Manifest::examine(reader.path(), reader.variables()) {
+    let reader = reader.under(&args.operator).without_values();
+    let report = match reader.examine()? {
         Ok(manifest) => load(manifest, args, environment, print)?,
         Err(flawed) => beside_flaws(flawed, args, environment, print)?,
     };

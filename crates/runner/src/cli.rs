@@ -120,7 +120,9 @@ pub(crate) struct Up {
     pub(crate) apps: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) app: AppArgs,
-    /// Reload when the manifest or a component's file changes
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+    /// Reload when the manifest, a component's file or the operator's file changes
     #[arg(long, env = "RUNNER_WATCH", hide_env_values = true)]
     pub(crate) watch: bool,
     /// How long requests in flight may take after SIGTERM or Ctrl-C
@@ -147,6 +149,8 @@ pub(crate) struct Up {
 pub(crate) struct Check {
     #[command(flatten)]
     pub(crate) app: AppArgs,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
     #[command(flatten)]
@@ -242,6 +246,19 @@ pub(crate) struct AppArgs {
     /// Set a variable of the app, before RUNNER_VARIABLE_NAME and SPIN_VARIABLE_NAME; may be repeated; APP:NAME=VALUE where several are served
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) variables: Vec<(String, String)>,
+}
+
+/// What the operator says of every app.
+#[derive(Args, Debug)]
+pub(crate) struct OperatorArgs {
+    /// The operator's file: limits of every component, and ceilings that no manifest can exceed
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RUNNER_CONFIG",
+        hide_env_values = true
+    )]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Where to listen.

@@ -29,6 +29,7 @@ mod inspect;
 mod load;
 mod man;
 mod metrics;
+mod operator;
 mod otel;
 mod print;
 mod reload;

@@ -5,23 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runner_host::{App, CacheDir, Engine, EngineOptions, Error, Services};
-use runner_manifest::{Manifest, Source, Variables};
+use runner_manifest::{Flawed, Manifest, Source, Variables};
 use runner_outbound::{Options, Outbound};
 
-use crate::cli::{AppArgs, CacheArgs, DoorArgs};
+use crate::cli::{AppArgs, CacheArgs, DoorArgs, OperatorArgs};
 use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
-use crate::find;
 use crate::telemetry::{Notice, Telemetry};
+use crate::{find, operator};
 
 /// A start that takes longer than this looks like a hang to whoever waits.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Reads one manifest, as often as it changes.
+/// Reads one manifest, as often as it changes, under what the operator allows.
 #[derive(Clone)]
 pub(crate) struct Reader {
     path: PathBuf,
     variables: Variables,
+    config: Option<PathBuf>,
 }
 
 impl Reader {
@@ -35,12 +36,23 @@ impl Reader {
         Ok(Reader {
             path,
             variables: environment.variables(&args.variables).into_iter().collect(),
+            config: None,
         })
     }
 
     /// Of a manifest that was found, with what its variables are set to.
     pub(crate) fn at(path: PathBuf, variables: Variables) -> Reader {
-        Reader { path, variables }
+        Reader {
+            path,
+            variables,
+            config: None,
+        }
+    }
+
+    /// With the operator's file, if there is one.
+    pub(crate) fn under(mut self, args: &OperatorArgs) -> Reader {
+        self.config.clone_from(&args.config);
+        self
     }
 
     /// For a command that runs nothing: values may lack.
@@ -61,8 +73,18 @@ impl Reader {
 
     /// Reads it; what is wrong with it is the user's to mend.
     pub(crate) fn read(&self) -> Result<Manifest, Failure> {
-        Manifest::load(&self.path, &self.variables)
-            .map_err(|error| Failure::diagnosed(Exit::Usage, error))
+        self.examine()?
+            .map_err(|flawed| Failure::diagnosed(Exit::Usage, flawed.error))
+    }
+
+    /// Reads it, also what is left of it where something is wrong. The operator's file has no mistakes then.
+    pub(crate) fn examine(&self) -> Result<Result<Manifest, Flawed>, Failure> {
+        let operator = operator::read(self.config.as_deref())?;
+        let read = Manifest::examine(&self.path, &self.variables, &operator);
+        Ok(read.map(|mut manifest| {
+            manifest.warnings.splice(0..0, operator.warnings);
+            manifest
+        }))
     }
 }
 

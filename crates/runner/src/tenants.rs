@@ -61,7 +61,7 @@ pub(crate) fn named(
     let one = |from: Option<&Path>| {
         let path = find::manifest(from, directory)?;
         let variables = environment.variables(&args.app.variables);
-        let reader = Reader::at(path, variables.into_iter().collect());
+        let reader = Reader::at(path, variables.into_iter().collect()).under(&args.operator);
         Ok(vec![Named { reader, name: None }])
     };
     match &args.apps[..] {
@@ -83,7 +83,7 @@ fn of_several(
         .map(|path| find::manifest(Some(path), directory));
     let paths = all(paths)?;
     let manifests = all(paths.iter().map(|path| {
-        let reader = Reader::at(path.clone(), Variables::default());
+        let reader = Reader::at(path.clone(), Variables::default()).under(&args.operator);
         reader.without_values().read()
     }))?;
     check_clashes(&manifests)?;
@@ -96,7 +96,7 @@ fn of_several(
         .map(|(path, manifest)| {
             let variables = environment.variables_of(&slug(&manifest.name), given);
             Named {
-                reader: Reader::at(path, variables.into_iter().collect()),
+                reader: Reader::at(path, variables.into_iter().collect()).under(&args.operator),
                 name: Some(manifest.name),
             }
         })

@@ -268,9 +268,10 @@ impl Service<'_> {
         if !self.args.watch {
             return Ok(());
         }
-        let certificate = [&self.args.network.tls_cert, &self.args.network.tls_key];
-        let certificate = certificate.into_iter().flatten().cloned().collect();
-        let watch = Watch::start(certificate)?;
+        let (network, operator) = (&self.args.network, &self.args.operator);
+        let always = [&network.tls_cert, &network.tls_key, &operator.config];
+        let always = always.into_iter().flatten().cloned().collect();
+        let watch = Watch::start(always)?;
         for app in &mut self.apps {
             let followed = watch.of_app(app.wish.clone());
             followed.follow(&[app.reader.path().to_owned()]);

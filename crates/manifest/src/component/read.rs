@@ -12,7 +12,7 @@ use crate::quote::shorten;
 use crate::raw::{Findings, Item, Table, Text};
 use crate::template::{Template, is_variable_name};
 use crate::variables::{MAX_VALUE, how_to_set};
-use crate::{Code, ComponentId, Diagnostic, Level, Limits, Place, Value, Variable};
+use crate::{Code, ComponentId, Diagnostic, Level, Limits, Operator, Place, Value, Variable};
 
 /// The keys that give a component something.
 const GRANTS: [&str; 6] = [
@@ -30,6 +30,7 @@ const MAX_FILLED: usize = 8 * 1024 * 1024;
 pub(crate) struct Shared<'a> {
     pub(crate) folder: PathBuf,
     pub(crate) limits: Limits,
+    pub(crate) operator: &'a Operator,
     pub(crate) variables: &'a BTreeMap<String, Variable>,
     pub(crate) findings: &'a Findings,
     /// Whether a value that was not provided is a mistake.
@@ -52,7 +53,7 @@ pub(crate) fn read(id: ComponentId, table: Table<'_>, shared: &Shared<'_>) -> Op
     let allow = allow::read(&table, shared);
     let limits = table
         .table("limits")
-        .map(Limits::read)
+        .map(|own| shared.operator.read(own))
         .unwrap_or_default()
         .or(&shared.limits);
     let mut uses = unsupported::read(&table, &id);
@@ -95,6 +96,7 @@ impl<'a> Shared<'a> {
     pub(crate) fn new(
         folder: PathBuf,
         limits: Limits,
+        operator: &'a Operator,
         variables: &'a BTreeMap<String, Variable>,
         needs_values: bool,
         findings: &'a Findings,
@@ -102,6 +104,7 @@ impl<'a> Shared<'a> {
         Shared {
             folder,
             limits,
+            operator,
             variables,
             findings,
             needs_values,

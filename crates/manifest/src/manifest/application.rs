@@ -3,7 +3,7 @@
 use crate::mount::{Base, Mount};
 use crate::quote::shorten;
 use crate::raw::{Item, Table};
-use crate::{Code, Diagnostic, Limits, Place, route};
+use crate::{Code, Diagnostic, Limits, Operator, Place, route};
 
 /// It becomes a title, a log field and a metric label.
 const MAX_NAME: usize = 128;
@@ -19,13 +19,14 @@ pub(super) struct Application {
     pub(super) limits: Limits,
 }
 
-pub(super) fn read(table: Table<'_>) -> Option<Application> {
+pub(super) fn read(table: Table<'_>, operator: &Operator) -> Option<Application> {
     let named = table.required("name", "name = \"my-app\"");
     let name = named.as_ref().and_then(name);
     let version = table.owned("version").unwrap_or_default();
     let description = table.owned("description").unwrap_or_default();
     let authors = table.strings("authors");
-    let limits = table.table("limits").map(Limits::read).unwrap_or_default();
+    let limits = table.table("limits").map(|own| operator.read(own));
+    let limits = limits.unwrap_or_default().or(&operator.defaults);
     table.item("targets").map(Item::list);
     table.table("tool");
     let named = named.map(|item| item.place);

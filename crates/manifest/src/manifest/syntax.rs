@@ -19,7 +19,7 @@ const MAX_MISTAKES: usize = 3;
 const DUPLICATE: &str = "duplicate key";
 
 /// The first mistakes of a file.
-pub(super) fn not_toml(file: &Arc<File>, first: Mistake) -> Error {
+pub(crate) fn not_toml(file: &Arc<File>, first: Mistake) -> Error {
     let mut mistakes = vec![first];
     if file.text().len() <= MAX_RECOVERED {
         mistakes = DeTable::parse_recoverable(file.text()).1;
@@ -47,7 +47,7 @@ pub(super) fn not_toml(file: &Arc<File>, first: Mistake) -> Error {
 fn unreadable(place: Place, why: &str) -> Diagnostic {
     Diagnostic::error(Code::NotToml, "this is not TOML")
         .at(place, shorten(why, 200))
-        .help("correct this first: the rest of the manifest was not looked at")
+        .help("correct this first: the rest of the file was not looked at")
 }
 
 fn twice(file: &Arc<File>, place: Place) -> Diagnostic {

@@ -234,6 +234,46 @@ limits = { memory = "64 MiB", cpu = 1, queue = 0, log_rate = "16 KiB/s", outboun
     );
 }
 
+/// The memory and the queue of a component under an operator's file, and with more lines in its table.
+fn limits_under(operator: &str, lines: &str) -> (Option<u64>, Option<u32>) {
+    let usual = Limits {
+        memory: Some(100 << 16),
+        ..Limits::default()
+    };
+    let operator = Operator::parse(operator, Path::new("runner.toml"), &usual);
+    let operator = operator.unwrap_or_else(|error| panic!("{error}"));
+    let text = format!(
+        "{HEAD}[[trigger.http]]\nroute = \"/...\"\ncomponent = \"a\"\n[component.a]\nsource = \"a.wasm\"\n{lines}"
+    );
+    let path = Path::new("spin-like.toml");
+    let manifest = super::read(&text, path, &Variables::default(), &operator);
+    let limits = &manifest.expect("it has no mistakes").components["a"].limits;
+    (limits.memory, limits.queue)
+}
+
+#[test]
+fn a_component_goes_before_its_app_and_that_before_the_operator_and_that_before_the_host() {
+    let own = "limits = { memory = 100_000 }\n";
+    let app = "[application.limits]\nmemory = 200_000\n";
+    let defaults = "[limits]\nmemory = 300_000\n";
+    let ceilings = "[ceilings]\nmemory = 400_000\nqueue = 9\n";
+    for (operator, lines, expected) in [
+        ("", String::new(), (Some(100 << 16), None)),
+        (defaults, String::new(), (Some(300_000), None)),
+        (defaults, app.into(), (Some(200_000), None)),
+        (defaults, own.into(), (Some(100_000), None)),
+        (defaults, format!("{own}{app}"), (Some(100_000), None)),
+        (ceilings, String::new(), (Some(400_000), Some(9))),
+        (ceilings, app.into(), (Some(200_000), Some(9))),
+    ] {
+        assert_eq!(
+            limits_under(operator, &lines),
+            expected,
+            "{operator}{lines}"
+        );
+    }
+}
+
 #[test]
 fn c36_an_empty_variable_leaves_its_rule_out_and_says_so() {
     let manifest = good(

@@ -549,7 +549,7 @@ static LIMITS: Keys = closed(
         key("outbound_rate", TEXT, "Not enforced by this version."),
         key(
             "instance_reuse",
-            Shape::Either(&[Shape::Word(&["never"]), COUNT]),
+            Shape::Word(&["never", "serial", "concurrent"]),
             "Not enforced by this version.",
         ),
     ],

@@ -536,7 +536,8 @@ fn what_could_be_read_beside_a_mistake_is_there() {
     let path = Path::new("app/spin-like.toml");
     let text =
         format!("{HEAD}[trigger]\n[component.a]\nsource = \"a\"\n[component.b]\nsorce = \"b\"\n");
-    let flawed = crate::manifest::read(&text, path, &Variables::default()).expect_err("a mistake");
+    let flawed = crate::manifest::read(&text, path, &Variables::default(), &Operator::default())
+        .expect_err("a mistake");
     assert_eq!(flawed.error.diagnostics.len(), 2, "{}", flawed.error);
     let rest = flawed.rest.expect("the rest");
     let there: Vec<_> = rest.components.keys().map(ComponentId::as_str).collect();
@@ -652,7 +653,7 @@ fn what_is_not_toml_is_marked() {
 4 | [component.a
   |             ^ unclosed table, expected `]`
   |
-help: correct this first: the rest of the manifest was not looked at
+help: correct this first: the rest of the file was not looked at
 "
     );
     let twice = brief("[trigger]\n[component.a]\nsource = \"a\"\n[component.a]\nsource = \"b\"\n");
