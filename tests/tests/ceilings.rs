@@ -2,8 +2,15 @@
 
 use std::fs;
 
-use runner_tests::{App, Server};
+use runner_tests::{App, Canary, Server, Wire, get, raw};
 use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// With counters that can be read.
+const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
+
+/// The bytes of log of `probe` that nobody will read.
+const DROPPED: &str = "runner_log_dropped_bytes_total{component=\"probe\"}";
 
 /// `probe` on every path, with these lines as its limits.
 fn limited(lines: &str) -> App {
@@ -57,4 +64,299 @@ async fn a_change_of_the_operators_file_is_seen_by_watch() {
     server.logged(|line| line["event"] == "reloaded").await;
     let forty = server.get("/memory?bytes=40000000").await;
     assert_eq!(forty.body, "{\"refused\":40000000}");
+}
+
+/// Both worlds, each on every path, with these lines as its limits.
+fn both(lines: &str) -> [App; 2] {
+    ["probe", "probe3"].map(|guest| {
+        App::new(&format!(
+            "spin_manifest_version = 2\n[application]\nname = \"story\"\n\
+             [[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n\
+             [component.probe]\nsource = \"guest:{guest}\"\n{lines}\n"
+        ))
+    })
+}
+
+/// What `/metrics` says of a series.
+async fn counted(server: &Server, series: &str) -> u64 {
+    let page = get(&format!("{}/metrics", server.admin().await)).await.body;
+    let line = page.lines().find_map(|line| line.strip_prefix(series));
+    line.map_or(0, |number| number.trim().parse().expect("a whole number"))
+}
+
+/// How often a limit of `probe` was hit.
+async fn hits(server: &Server, limit: &str) -> u64 {
+    let series = format!("runner_limit_hits_total{{component=\"probe\",limit=\"{limit}\"}}");
+    counted(server, &series).await
+}
+
+/// All that was printed before a request that is made now.
+async fn printed(server: &Server) -> Vec<Value> {
+    assert_eq!(server.get("/hello?last").await.status, 200);
+    server
+        .logged(|line| line["event"] == "request" && line["path"] == "/hello")
+        .await;
+    let log = server.log();
+    log.into_iter()
+        .filter(|line| line["event"] == "line")
+        .collect()
+}
+
+#[tokio::test]
+async fn e18_a_guest_that_floods_its_log_is_answered_and_what_is_dropped_is_counted() {
+    let app = App::probe("");
+    let server = Server::start(&app, &ADMIN).await;
+    let (text, times) = ("x".repeat(999), 20_000);
+
+    let reply = server.get(&format!("/stdout?text={text}&n={times}")).await;
+
+    assert_eq!(reply.body, "printed\n");
+    let told = server.logged(|line| line["event"] == "log-dropped").await;
+    let lines = printed(&server).await;
+    assert!(lines.iter().all(|line| line["line"] == text.as_str()));
+    let dropped = counted(&server, DROPPED).await;
+    assert_eq!(dropped + 1000 * lines.len() as u64, 1000 * times);
+    // 64 KiB are told at once, and the rest at 16 KiB a second.
+    assert!(lines.len() >= 65, "{}", lines.len());
+    assert!(hits(&server, "log_rate").await > 0);
+    let message = told["message"].as_str().expect("text");
+    let expected = format!(
+        "{} bytes of log of `probe` were dropped (limits.log_rate)",
+        told["bytes"]
+    );
+    assert_eq!(
+        (message, &told["limit"], &told["component"]),
+        (&*expected, &"log_rate".into(), &"probe".into())
+    );
+}
+
+#[tokio::test]
+async fn e18_a_line_without_an_end_is_told_as_far_as_a_line_may_be() {
+    let app = App::probe("");
+    let server = Server::start(&app, &ADMIN).await;
+
+    let reply = server
+        .get("/stdout?text=0123456789&n=1000000&newline=0")
+        .await;
+
+    assert_eq!(reply.body, "printed\n");
+    let told = server.logged(|line| line["event"] == "log-dropped").await;
+    assert_eq!(told["limit"], "log_line");
+    let lines = printed(&server).await;
+    let length = lines[0]["line"].as_str().expect("text").len();
+    assert_eq!((lines.len(), length), (1, 8192));
+    assert_eq!(counted(&server, DROPPED).await, 10_000_000 - 8192);
+}
+
+#[tokio::test]
+async fn the_log_of_a_component_is_as_much_as_its_manifest_says() {
+    let app = limited("log_rate = \"1 B/h\"");
+    let server = Server::start(&app, &ADMIN).await;
+    let text = "x".repeat(999);
+    for _ in 0..70 {
+        let reply = server.get(&format!("/stderr?text={text}")).await;
+        assert_eq!(reply.body, "printed\n");
+    }
+    assert_eq!(
+        printed(&server).await.len(),
+        65,
+        "of all instances together"
+    );
+    assert_eq!(counted(&server, DROPPED).await, 5000);
+}
+
+#[tokio::test]
+async fn a_request_that_announces_too_much_is_a_413_and_no_guest() {
+    for app in both("[component.probe.limits]\nrequest_body = \"1 KiB\"") {
+        let server = Server::start(&app, &ADMIN).await;
+        let mut connection = server.connect().await;
+        let reply = connection.post("/echo", vec![b'x'; 1024]).await;
+        assert_eq!((reply.status.as_u16(), reply.body.len()), (200, 1024));
+
+        let reply = connection.post("/echo", vec![b'x'; 1025]).await;
+
+        assert_eq!(
+            (reply.status.as_u16(), &*reply.reason()),
+            (413, "Payload Too Large")
+        );
+        let failed = server.logged(|line| line["event"] == "failed").await;
+        assert_eq!(
+            (&failed["reason"], &failed["message"]),
+            (
+                &"request_body".into(),
+                &"the request's body is longer than 1 KiB".into()
+            )
+        );
+        assert_eq!(hits(&server, "request_body").await, 1);
+        assert_eq!(server.get("/hello").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_say_how_long_it_is_ends_in_an_error_for_its_guest() {
+    for app in both("[component.probe.limits]\nrequest_body = \"1 KiB\"") {
+        let server = Server::start(&app, &ADMIN).await;
+        let head = "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+        let (fits, more) = ("x".repeat(1024), "x");
+        let whole = format!("{head}400\r\n{fits}\r\n0\r\n\r\n");
+        let mut wire = Wire::open(server.address()).await;
+        wire.send(whole.as_bytes()).await;
+        assert!(wire.head().await.starts_with("HTTP/1.1 200"));
+        let body = wire.until("0\r\n\r\n").await;
+        assert_eq!(body.matches('x').count(), 1024);
+
+        let long = format!("{head}400\r\n{fits}\r\n1\r\n{more}\r\n0\r\n\r\n");
+        let answer = raw(server.address(), long.as_bytes()).await;
+
+        // The probe passes on what it reads; what it cannot read it cannot finish.
+        assert!(!answer.ends_with("\r\n0\r\n\r\n"), "{answer}");
+        let told = server.logged(|line| line["event"] == "limit").await;
+        let names = [&told["component"], &told["limit"], &told["folded"]];
+        assert_eq!(names, [&json!("probe"), &json!("request_body"), &json!(0)]);
+        assert_eq!(hits(&server, "request_body").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_is_too_long_is_cut_and_one_that_announces_it_is_a_500() {
+    for app in both("[component.probe.limits]\nresponse_body = 100_000") {
+        let server = Server::start(&app, &ADMIN).await;
+        let reply = server.get("/big?bytes=100000&chunk=1000").await;
+        assert_eq!((reply.status.as_u16(), reply.body.len()), (200, 100_000));
+
+        let request = b"GET /big?bytes=1000000&chunk=1000 HTTP/1.1\r\nhost: a\r\n\r\n";
+        let answer = raw(server.address(), request).await;
+
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(!answer.ends_with("\r\n0\r\n\r\n"), "it never ends cleanly");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!((1..=100_000).contains(&body.matches('x').count()));
+        let failed = |line: &Value| line["event"] == "failed" && line["reason"] == "response_body";
+        server.logged(failed).await;
+        let record = |line: &Value| line["event"] == "request" && line["outcome"] == "guest-failed";
+        server.logged(record).await;
+        assert_eq!(hits(&server, "response_body").await, 1);
+
+        let announced = "/status?header=content-length:100001&body=x";
+        let reply = server.get(announced).await;
+        assert_eq!(
+            (reply.status.as_u16(), &*reply.reason()),
+            (500, "Internal Server Error")
+        );
+        let messages: Vec<_> = server
+            .log()
+            .into_iter()
+            .filter(failed)
+            .map(|line| line["message"].clone())
+            .collect();
+        let expected = json!("the response's body is longer than 100000 bytes");
+        assert_eq!(messages, [expected.clone(), expected]);
+        assert_eq!(hits(&server, "response_body").await, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_asked_for_alone_may_announce_what_it_likes() {
+    for app in both("[component.probe.limits]\nresponse_body = 100") {
+        let server = Server::start(&app, &[]).await;
+        let request = "HEAD /status?header=content-length:101&body= HTTP/1.1\r\nhost: a\r\n\
+            connection: close\r\n\r\n";
+        let answer = raw(server.address(), request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("content-length: 101\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn calls_beyond_their_rate_are_refused_and_counted() {
+    let canary = Canary::start().await;
+    let url = format!("http://{}", canary.address());
+    for app in both(&format!(
+        "allowed_outbound_hosts = [\"{url}\"]\nlimits = {{ outbound_rate = \"2/h\" }}"
+    )) {
+        let server = Server::start(&app, &ADMIN).await;
+
+        let tally = server.get(&format!("/fetch?url={url}&times=5")).await;
+
+        assert_eq!(
+            tally.json(),
+            json!({ "200": 2, "connection-limit-reached": 3 })
+        );
+        let tally = server.get(&format!("/fetch?url={url}&times=1")).await;
+        assert_eq!(
+            tally.json(),
+            json!({ "connection-limit-reached": 1 }),
+            "the rate is all instances'"
+        );
+        let told = server.logged(|line| line["event"] == "limit").await;
+        assert_eq!(
+            (&told["limit"], &told["folded"]),
+            (&json!("outbound_rate"), &json!(0))
+        );
+        let limits = server
+            .log()
+            .iter()
+            .filter(|l| l["event"] == "limit")
+            .count();
+        assert_eq!(limits, 1, "the others are folded into the next");
+        assert_eq!(hits(&server, "outbound_rate").await, 4);
+    }
+    assert_eq!(canary.connections(), 4, "no other call went out");
+}
+
+#[tokio::test]
+async fn calls_at_once_beyond_their_number_are_counted_by_the_name_of_the_limit() {
+    let canary = Canary::start().await;
+    let url = format!("http://{}", canary.address());
+    for app in both(&format!(
+        "allowed_outbound_hosts = [\"{url}\"]\nlimits = {{ outbound_concurrency = 2 }}"
+    )) {
+        let server = Server::start(&app, &ADMIN).await;
+        let reports = server.get(&format!("/fetch?url={url}&n=5")).await.json();
+        let reports = reports.as_array().expect("five");
+        let refused = reports
+            .iter()
+            .filter(|report| report["error"] == "connection-limit-reached");
+        assert_eq!(refused.count(), 3, "{reports:?}");
+        assert_eq!(hits(&server, "outbound_concurrency").await, 3);
+        server
+            .logged(|l| l["event"] == "limit" && l["limit"] == "outbound_concurrency")
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn e19_what_a_guest_prints_forges_no_line_and_moves_no_terminal() {
+    let app = App::probe("");
+    let path = "/stdout?text=%1b]0;owned%07%1b[2J%0d%7b%22event%22:%22denied%22%7d%0a%7b%22event%22:%22x%22%7d";
+    let first = "\u{1b}]0;owned\u{7}\u{1b}[2J\r{\"event\":\"denied\"}";
+    let second = "{\"event\":\"x\"}";
+
+    let server = Server::start(&app, &[]).await;
+    assert_eq!(server.get(path).await.body, "printed\n");
+    let lines = printed(&server).await;
+    let said: Vec<_> = lines
+        .iter()
+        .map(|line| (&line["component"], &line["line"]))
+        .collect();
+    let probe = json!("probe");
+    assert_eq!(said, [(&probe, &json!(first)), (&probe, &json!(second))]);
+    let forged = |line: &Value| line["event"] == "denied" || line["event"] == "x";
+    assert!(!server.log().iter().any(forged));
+
+    let server = Server::start_text(&app, &[]).await;
+    assert_eq!(server.get(path).await.body, "printed\n");
+    let ends = |line: &Value, text: &str| line.as_str().is_some_and(|line| line.ends_with(text));
+    server.logged(|line| ends(line, second)).await;
+    let escaped = " | \\u{1b}]0;owned\\u{7}\\u{1b}[2J\\u{d}{\"event\":\"denied\"}";
+    let log = server.log();
+    let lines = log
+        .iter()
+        .filter(|line| ends(line, escaped) || ends(line, second));
+    for line in lines.clone() {
+        let line = line.as_str().expect("text");
+        assert!(line.starts_with("probe stdout (request "), "{line}");
+        assert!(!line.contains(char::is_control), "{line:?}");
+    }
+    assert_eq!(lines.count(), 2);
 }

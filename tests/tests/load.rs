@@ -340,14 +340,11 @@ async fn a_limit_that_is_not_enforced_is_warned_of_and_one_that_is_is_not() {
     let limits = [
         ("concurrency", "4"),
         ("queue", "4"),
-        ("request_body", "\"1 MiB\""),
-        ("response_body", "\"1 MiB\""),
-        ("log_rate", "\"1 MiB/s\""),
-        ("outbound_rate", "\"100/s\""),
         ("instance_reuse", "\"never\""),
     ];
     let enforced = "cpu = \"1 s\"\nmemory = \"64 MiB\"\nrequest_timeout = \"10 s\"\nresponse_timeout = \"10 s\"\n\
-                    outbound_concurrency = 4\n";
+        outbound_concurrency = 4\noutbound_rate = \"100/s\"\nrequest_body = \"1 MiB\"\nresponse_body = \"1 MiB\"\n\
+        log_rate = \"1 MiB/s\"\n";
     let lines: String = limits
         .iter()
         .map(|(key, value)| format!("{key} = {value}\n"))

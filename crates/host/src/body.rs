@@ -40,6 +40,8 @@ struct Written {
     /// Wakes whoever reads at the end of `until`; made when somebody has to wait.
     clock: Option<Pin<Box<Sleep>>>,
     begun: bool,
+    /// Bytes that it may have, and those that it may still have.
+    most: Option<(u64, u64)>,
     /// The guest failed. Below us its half-written body then looks like a whole one.
     failed: bool,
     /// Who is told of that where there is no record any more.
@@ -106,7 +108,8 @@ impl Body {
         }
     }
 
-    pub(crate) fn guest(body: WasiBody, run: Run, until: Until) -> Body {
+    /// What a guest writes, until then and of so many bytes at most.
+    pub(crate) fn guest(body: WasiBody, run: Run, until: Until, most: Option<u64>) -> Body {
         Body {
             source: Source::Guest(Written {
                 body,
@@ -114,6 +117,7 @@ impl Body {
                 until,
                 clock: None,
                 begun: false,
+                most: most.map(|most| (most, most)),
                 failed: false,
                 faults: None,
             }),
@@ -205,9 +209,13 @@ impl Written {
         if let (Poll::Ready(Some(Ok(_))), Run::GoesOn(guest)) = (&frame, &self.run) {
             guest.hands_on();
         }
-        if self.is_late(&frame, cx) {
+        let cut = match self.is_late(&frame, cx) {
+            true => Some(self.until.late()),
+            false => self.is_too_long(&frame),
+        };
+        if let Some(error) = cut {
             self.run = Run::Over;
-            self.fail(&self.until.late(), record);
+            self.fail(&error, record);
             return Poll::Ready(Some(Err(CutShort.into())));
         }
         match frame {
@@ -233,6 +241,22 @@ impl Written {
                     .get_or_insert_with(|| Box::pin(sleep_until(self.until.at)));
                 clock.as_mut().poll(cx).is_ready()
             }
+        }
+    }
+
+    /// What is wrong with a frame beyond what the body may have.
+    fn is_too_long<E>(&mut self, frame: &Poll<Option<Result<Frame<Bytes>, E>>>) -> Option<Error> {
+        let (most, left) = self.most.as_mut()?;
+        let Poll::Ready(Some(Ok(frame))) = frame else {
+            return None;
+        };
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match left.checked_sub(bytes) {
+            Some(less) => {
+                *left = less;
+                None
+            }
+            None => Some(Error::ResponseBody(*most)),
         }
     }
 

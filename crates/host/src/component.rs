@@ -15,11 +15,14 @@ use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::artifact::{self, Artifact};
+use crate::bucket::Bucket;
 use crate::cache::{Cache, Fault};
 use crate::event::{Event, Events};
 use crate::files::Files;
 use crate::handler::Handler;
 use crate::imports;
+use crate::limit::Hits;
+use crate::log::ComponentLog;
 use crate::state::State;
 use crate::tenant::TenantId;
 use crate::usage::Usage;
@@ -193,7 +196,7 @@ impl Loader<'_> {
             imports,
             audit,
         };
-        Ok((self.handler(pre, world, files), loaded))
+        Ok((self.handler(pre, world, files, events), loaded))
     }
 
     fn refuse_unsupported(&self) -> Result<(), Vec<Diagnostic>> {
@@ -372,7 +375,13 @@ impl Loader<'_> {
         })
     }
 
-    fn handler(&self, pre: Arc<ProxyPre<State>>, world: World, files: Option<Files>) -> Handler {
+    fn handler(
+        &self,
+        pre: Arc<ProxyPre<State>>,
+        world: World,
+        files: Option<Files>,
+        events: &Events,
+    ) -> Handler {
         let wanted = self.wanted;
         let grants = Grants {
             component: wanted.id.clone(),
@@ -382,6 +391,8 @@ impl Loader<'_> {
         };
         let limits = &wanted.limits;
         let outbound = limits.outbound_concurrency;
+        let hits = Arc::new(Hits::new(events.clone(), wanted.id.clone()));
+        let log_rate = limits.log_rate.unwrap_or(caps::LOG_RATE);
         Handler {
             id: wanted.id.clone(),
             engine: self.engine.clone(),
@@ -396,6 +407,13 @@ impl Loader<'_> {
             request_timeout: limits.request_timeout.unwrap_or(caps::REQUEST_TIMEOUT),
             response_timeout: limits.response_timeout.unwrap_or(caps::RESPONSE_TIMEOUT),
             memory: limits.memory.unwrap_or(caps::MEMORY),
+            request_body: limits.request_body,
+            response_body: limits.response_body,
+            log: Arc::new(ComponentLog::new(hits.clone(), log_rate)),
+            hits,
+            outbound_rate: limits
+                .outbound_rate
+                .map(|rate| Arc::new(Bucket::new(rate, 1))),
             outbound_per_instance: outbound.unwrap_or(caps::OUTBOUND_PER_INSTANCE) as usize,
             outbound: Arc::new(Semaphore::new(caps::OUTBOUND_PER_COMPONENT)),
             denials: AtomicU64::new(0),

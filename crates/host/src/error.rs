@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wasmtime_wasi_http::Error as HttpError;
 
-use crate::{CacheError, caps};
+use crate::{CacheError, Limit, caps};
 
 /// Why a request has no answer from a guest.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,12 @@ pub enum Error {
     /// An instance could not be made.
     #[error("could not be instantiated: {0}")]
     Instantiate(String),
+    /// The request's body is longer than the component's `request_body`.
+    #[error("the request's body is longer than {}", size(*.0))]
+    RequestBody(u64),
+    /// The response's body is longer than the component's `response_body`.
+    #[error("the response's body is longer than {}", size(*.0))]
+    ResponseBody(u64),
     /// As many requests of the component are being served as may be, and as many wait.
     #[error("all {0} instances are in use")]
     Capacity(u32),
@@ -95,6 +101,16 @@ impl Error {
     /// Whether calls inside the app were nested too deeply, here or where the guest passes it on from.
     pub fn is_loop(&self) -> bool {
         matches!(self, Error::Loop(_) | Error::Guest(HttpError::LoopDetected))
+    }
+
+    /// The limit of the component that was hit, where it was one.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Error::RequestBody(_) => Some(Limit::RequestBody),
+            Error::ResponseBody(_) => Some(Limit::ResponseBody),
+            Error::Capacity(_) => Some(Limit::Concurrency),
+            _ => None,
+        }
     }
 
     /// Whether the guest's error says that somebody it called is at fault.

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use runner_manifest::{AllowedHost, ComponentId, Destination};
 use runner_outbound::Denied;
 
-use crate::{Error, SpanId, Trace};
+use crate::{Error, Limit, SpanId, Trace};
 
 /// Receives every [`Event`]. It is called on the request's own path: it must return at once and never block.
 pub type Events = Arc<dyn Fn(Event<'_>) + Send + Sync>;
@@ -48,6 +48,28 @@ pub enum Event<'a> {
         stream: Stream,
         /// The line, without its line feed, at most [`crate::caps::LOG_LINE`] bytes.
         line: &'a str,
+    },
+    /// Some of what a guest wrote to its standard output or error was dropped.
+    LogDropped {
+        /// Whose log it is.
+        component: &'a ComponentId,
+        /// So many bytes now.
+        bytes: u64,
+        /// Which limit they were beyond.
+        limit: Limit,
+        /// So many bytes in all since it was last to be told; none where it is not to be told now.
+        untold: Option<u64>,
+    },
+    /// A request hit a limit of its component, and goes on. One that ends by it is [`Event::Failed`].
+    Limit {
+        /// Whose limit it is.
+        component: &'a ComponentId,
+        /// The request in which it happened.
+        request_id: RequestId,
+        /// Which limit.
+        limit: Limit,
+        /// Hits of it since the last one that was to be told; none where this one is folded into the next.
+        folded: Option<u64>,
     },
     /// A guest trapped, ran out of time or gave no response.
     Failed {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use runner_manifest::ComponentId;
 use runner_outbound::Grants;
 use tokio::sync::{Semaphore, oneshot};
@@ -18,11 +18,13 @@ use wasmtime_wasi_http::{WasiBody, handler::ProxyPre};
 use crate::admission::{Admission, Admitted};
 use crate::app::App;
 use crate::body::{Body, Run, Until};
+use crate::bucket::Bucket;
 use crate::component::World;
-use crate::event::{Events, RequestId, Stream};
+use crate::event::{RequestId, Stream};
 use crate::files::Files;
 use crate::guest::{self, Answer, Guest};
-use crate::log::LogStream;
+use crate::limit::Hits;
+use crate::log::{ComponentLog, LogStream};
 use crate::meter::Meter;
 use crate::outgoing::Outgoing;
 use crate::seat::{Seat, Seated};
@@ -30,7 +32,7 @@ use crate::state::State;
 use crate::tenant::TenantId;
 use crate::trace::Trace;
 use crate::usage::{Usage, Used};
-use crate::{Engine, Error, caps};
+use crate::{Engine, Error, capped, caps};
 
 /// A pre-instantiated component with everything it was granted.
 pub(crate) struct Handler {
@@ -48,8 +50,13 @@ pub(crate) struct Handler {
     pub(crate) request_timeout: Duration,
     pub(crate) response_timeout: Duration,
     pub(crate) memory: u64,
+    pub(crate) request_body: Option<u64>,
+    pub(crate) response_body: Option<u64>,
+    pub(crate) hits: Arc<Hits>,
+    pub(crate) log: Arc<ComponentLog>,
     pub(crate) outbound_per_instance: usize,
     pub(crate) outbound: Arc<Semaphore>,
+    pub(crate) outbound_rate: Option<Arc<Bucket>>,
     pub(crate) denials: AtomicU64,
     pub(crate) usage: Arc<Usage>,
     pub(crate) admission: Arc<Admission>,
@@ -77,6 +84,10 @@ impl Handler {
         if self.engine.pressure().is_too_high() {
             return Err(Error::Overloaded);
         }
+        let request = self.within_limits(request, call.request_id)?;
+        // The body of a response to `HEAD` is not sent.
+        let is_sent = request.method() != Method::HEAD;
+        let most = self.response_body.filter(|_| is_sent);
         let until = Until::in_time(self.response_timeout);
         let admitted = self.admission.admit().await?;
         let (reply, mut answer) = oneshot::channel();
@@ -89,7 +100,7 @@ impl Handler {
         let waited = tokio::time::timeout_at(at, waiting).await;
         let (answer, guest) = waited.map_err(|_| late)??;
         match answer {
-            Ok(response) => Ok(response.map(|body| Body::guest(body, guest, until))),
+            Ok(response) => within(response, guest, until, most),
             Err(code) => Err(Error::Guest(code)),
         }
     }
@@ -121,8 +132,23 @@ impl Handler {
         ))
     }
 
+    /// A request whose body ends in an error where it is longer than it may be.
+    fn within_limits(
+        &self,
+        request: Request<WasiBody>,
+        request_id: RequestId,
+    ) -> Result<Request<WasiBody>, Error> {
+        let Some(most) = self.request_body else {
+            return Ok(request);
+        };
+        if capped::is_longer(request.headers(), request.body(), most) {
+            return Err(Error::RequestBody(most));
+        }
+        Ok(request.map(|body| capped::request(body, most, &self.hits, request_id)))
+    }
+
     fn state(&self, call: Call, admitted: Admitted) -> Result<State, Error> {
-        let wasi = self.wasi(&call.app.events().clone(), call.request_id)?;
+        let wasi = self.wasi(call.request_id)?;
         let outgoing = Outgoing {
             app: call.app,
             grants: self.grants.clone(),
@@ -131,6 +157,8 @@ impl Handler {
             interface: self.world.outgoing(),
             of_instance: Arc::new(Semaphore::new(self.outbound_per_instance)),
             of_component: self.outbound.clone(),
+            rate: self.outbound_rate.clone(),
+            hits: self.hits.clone(),
             denials: call.denials,
             trace: call.trace,
             usage: self.usage.clone(),
@@ -146,8 +174,8 @@ impl Handler {
     }
 
     /// No arguments, no working directory, no sockets, no names looked up; only what the manifest says.
-    fn wasi(&self, events: &Events, request_id: RequestId) -> Result<WasiCtx, Error> {
-        let log = |stream| LogStream::new(events.clone(), self.id.clone(), request_id, stream);
+    fn wasi(&self, request_id: RequestId) -> Result<WasiCtx, Error> {
+        let log = |stream| LogStream::new(self.log.clone(), request_id, stream);
         let mut wasi = WasiCtx::builder();
         wasi.stdout(log(Stream::Stdout))
             .stderr(log(Stream::Stderr))
@@ -172,6 +200,21 @@ impl Handler {
     pub(crate) fn count_denial(&self) {
         self.denials.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// A response with its body, which is cut where it is longer than it may be. One that announces that is none.
+fn within(
+    response: Response<WasiBody>,
+    run: Run,
+    until: Until,
+    most: Option<u64>,
+) -> Result<Response<Body>, Error> {
+    if let Some(most) = most
+        && capped::will_be_longer(response.status(), response.headers(), most)
+    {
+        return Err(Error::ResponseBody(most));
+    }
+    Ok(response.map(|body| Body::guest(body, run, until, most)))
 }
 
 /// Runs the guest until it has answered or ended. Gives back what is left of its run.

@@ -10,9 +10,11 @@ mod app;
 mod apps;
 mod artifact;
 mod body;
+mod bucket;
 mod cache;
 mod call;
 mod capabilities;
+mod capped;
 pub mod caps;
 mod client;
 mod component;
@@ -28,6 +30,7 @@ mod identity;
 mod imports;
 mod inside;
 mod inspection;
+mod limit;
 mod log;
 mod meter;
 mod observed;
@@ -56,6 +59,7 @@ pub use crate::event::{
     Verdict,
 };
 pub use crate::inspection::{Extent, Inspection, List, Name, Unreadable};
+pub use crate::limit::Limit;
 pub use crate::reason::Reason;
 pub use crate::tenant::{Tenant, TenantId};
 pub use crate::trace::{Sampler, Share, SpanId, Trace, TraceId, Tracing};

@@ -1,49 +1,159 @@
-//! A guest's standard output and error, as log lines.
+//! A guest's standard output and error, as log lines, no more of them than its component may write.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use runner_manifest::ComponentId;
+use runner_manifest::Rate;
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use crate::bucket::Bucket;
 use crate::caps;
-use crate::event::{Event, Events, RequestId, Stream};
+use crate::event::{Event, RequestId, Stream};
+use crate::limit::{Hits, Limit};
 
 /// What a guest may hand over in one write: the usual size of a pipe.
 const WRITE: usize = 64 * 1024;
 
-/// One of a guest's output streams. Never a terminal, never full: what cannot be told is dropped by whoever is told.
+/// What is dropped of a component's log is told once in this time.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// What has been dropped for so long is told while its writer still writes.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A shorter line counts as this: it is not shorter in the log.
+const LEAST: u64 = 64;
+
+/// The log of one component: all of its instances write to it.
+pub(crate) struct ComponentLog {
+    hits: Arc<Hits>,
+    bucket: Bucket,
+    dropped: Mutex<Dropped>,
+    /// Whether some of it is not told yet.
+    is_untold: AtomicBool,
+}
+
+/// Whether who wrote may write on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writer {
+    Writes,
+    HasEnded,
+}
+
+/// Bytes that were dropped, until they are told.
+#[derive(Default)]
+struct Dropped {
+    bytes: u64,
+    since: Option<Instant>,
+    told: Option<Instant>,
+}
+
+/// One of a guest's output streams. Never a terminal, never full: what cannot be told is dropped.
 #[derive(Clone)]
 pub(crate) struct LogStream {
     lines: Arc<Mutex<Lines>>,
 }
 
 struct Lines {
-    events: Events,
-    component: ComponentId,
+    log: Arc<ComponentLog>,
     request_id: RequestId,
     stream: Stream,
     line: Vec<u8>,
+    /// Bytes that were dropped since that was last said.
+    lost: u64,
+    /// Which limit the last of them were beyond.
+    limit: Limit,
+}
+
+impl ComponentLog {
+    pub(crate) fn new(hits: Arc<Hits>, rate: Rate) -> ComponentLog {
+        ComponentLog {
+            hits,
+            bucket: Bucket::new(rate, caps::LOG_BURST),
+            dropped: Mutex::default(),
+            is_untold: AtomicBool::new(false),
+        }
+    }
+
+    fn may_write(&self, bytes: u64) -> bool {
+        self.bucket.take(bytes.max(LEAST))
+    }
+
+    /// So much was dropped. A writer that has ended may be the last for long.
+    fn lose(&self, bytes: u64, limit: Limit, writer: Writer) {
+        if bytes == 0 && !self.is_untold.load(Ordering::Relaxed) {
+            return;
+        }
+        let untold = {
+            let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            dropped.add(bytes, now);
+            let untold = dropped.tell(now, writer);
+            self.is_untold.store(dropped.bytes > 0, Ordering::Relaxed);
+            untold
+        };
+        self.tell(bytes, limit, untold);
+    }
+
+    fn tell(&self, bytes: u64, limit: Limit, untold: Option<u64>) {
+        if bytes > 0 || untold.is_some() {
+            (self.hits.events)(Event::LogDropped {
+                component: &self.hits.component,
+                bytes,
+                limit,
+                untold,
+            });
+        }
+    }
+}
+
+impl Drop for ComponentLog {
+    fn drop(&mut self) {
+        let dropped = self
+            .dropped
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let rest = Some(dropped.bytes).filter(|bytes| *bytes > 0);
+        self.tell(0, Limit::LogRate, rest);
+    }
+}
+
+impl Dropped {
+    fn add(&mut self, bytes: u64, now: Instant) {
+        self.bytes += bytes;
+        self.since.get_or_insert(now);
+    }
+
+    /// What is to be told now.
+    fn tell(&mut self, now: Instant, writer: Writer) -> Option<u64> {
+        let since = |at: Option<Instant>| at.map(|at| now.duration_since(at));
+        let is_due =
+            writer == Writer::HasEnded || since(self.since).is_some_and(|time| time >= PATIENCE);
+        let is_too_soon = since(self.told).is_some_and(|time| time < WINDOW);
+        if self.bytes == 0 || !is_due || is_too_soon {
+            return None;
+        }
+        (self.since, self.told) = (None, Some(now));
+        Some(std::mem::take(&mut self.bytes))
+    }
 }
 
 impl LogStream {
-    pub(crate) fn new(
-        events: Events,
-        component: ComponentId,
-        request_id: RequestId,
-        stream: Stream,
-    ) -> LogStream {
+    pub(crate) fn new(log: Arc<ComponentLog>, request_id: RequestId, stream: Stream) -> LogStream {
         let lines = Lines {
-            events,
-            component,
+            log,
             request_id,
             stream,
             line: Vec::new(),
+            lost: 0,
+            limit: Limit::LogRate,
         };
         LogStream {
             lines: Arc::new(Mutex::new(lines)),
@@ -65,22 +175,42 @@ impl Lines {
                 Some(text) => (text, true),
                 None => (part, false),
             };
-            let room = caps::LOG_LINE.saturating_sub(self.line.len());
-            self.line.extend_from_slice(&text[..text.len().min(room)]);
+            let room = caps::LOG_LINE
+                .saturating_sub(self.line.len())
+                .min(text.len());
+            self.line.extend_from_slice(&text[..room]);
+            self.lose(text.len() - room, Limit::LogLine);
             if ends {
                 self.tell();
             }
         }
+        if self.lost > 0 {
+            let lost = std::mem::take(&mut self.lost);
+            self.log.lose(lost, self.limit, Writer::Writes);
+        }
     }
 
+    fn lose(&mut self, bytes: usize, limit: Limit) {
+        if bytes > 0 {
+            self.lost += bytes as u64;
+            self.limit = limit;
+        }
+    }
+
+    /// Tells a line, or drops it where its component has written too much.
     fn tell(&mut self) {
-        let line = String::from_utf8_lossy(&self.line);
-        (self.events)(Event::Line {
-            component: &self.component,
-            request_id: self.request_id,
-            stream: self.stream,
-            line: &line,
-        });
+        let bytes = self.line.len() + 1;
+        if self.log.may_write(bytes as u64) {
+            let line = String::from_utf8_lossy(&self.line);
+            (self.log.hits.events)(Event::Line {
+                component: &self.log.hits.component,
+                request_id: self.request_id,
+                stream: self.stream,
+                line: &line,
+            });
+        } else {
+            self.lose(bytes, Limit::LogRate);
+        }
         self.line.clear();
     }
 }
@@ -91,6 +221,7 @@ impl Drop for Lines {
         if !self.line.is_empty() {
             self.tell();
         }
+        self.log.lose(self.lost, self.limit, Writer::HasEnded);
     }
 }
 
@@ -153,32 +284,109 @@ impl OutputStream for LogStream {
 mod tests {
     use super::*;
 
-    #[test]
-    fn lines_are_told_whole_cut_at_their_limit_and_the_last_without_a_line_feed() {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let events: Events = {
-            let told = told.clone();
-            Arc::new(move |event| {
-                let Event::Line { line, .. } = event else {
-                    return;
-                };
-                told.lock().unwrap().push(line.to_owned());
-            })
-        };
-        let stream = LogStream::new(
-            events,
-            "a".parse().unwrap(),
-            RequestId::next(),
-            Stream::Stdout,
-        );
+    /// What was told: each line, and of what was dropped how much and, where it was told, `(so much)`.
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Vec<String>>>);
+
+    impl Told {
+        fn log(&self, amount: u64) -> Arc<ComponentLog> {
+            let told = self.clone();
+            let hits = Hits::new(
+                Arc::new(move |event| told.take(&event)),
+                "a".parse().unwrap(),
+            );
+            let per = Duration::from_secs(1);
+            Arc::new(ComponentLog::new(Arc::new(hits), Rate { amount, per }))
+        }
+
+        fn take(&self, event: &Event<'_>) {
+            let text = match event {
+                Event::Line { line, .. } => (*line).to_owned(),
+                Event::LogDropped {
+                    bytes,
+                    limit,
+                    untold,
+                    ..
+                } => {
+                    let untold = untold.map_or(String::new(), |bytes| format!(" ({bytes})"));
+                    format!("{} -{bytes}{untold}", limit.as_str())
+                }
+                _ => return,
+            };
+            self.0.lock().unwrap().push(text);
+        }
+
+        fn all(&self) -> Vec<String> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    fn stream(log: &Arc<ComponentLog>) -> LogStream {
+        LogStream::new(log.clone(), RequestId::next(), Stream::Stdout)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_are_told_whole_cut_at_their_limit_and_the_last_without_a_line_feed() {
+        let told = Told::default();
+        let stream = stream(&told.log(1 << 20));
         stream.push(b"one\ntw");
         stream.push(b"o\n\n");
         stream.push(&vec![b'x'; caps::LOG_LINE * 2]);
         stream.push(b"\nlast \xff");
         drop(stream);
-        let told = told.lock().unwrap();
-        assert_eq!(told[..3], ["one", "two", ""]);
-        assert_eq!(told[3].len(), caps::LOG_LINE);
-        assert_eq!(told[4..], ["last \u{fffd}"]);
+        let told = told.all();
+        assert_eq!(told[..4], ["one", "two", "", "log_line -8192"]);
+        assert_eq!(told[4].len(), caps::LOG_LINE);
+        assert_eq!(told[5..], ["last \u{fffd}", "log_line -0 (8192)"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn e18_beyond_its_rate_whole_lines_are_dropped_and_counted() {
+        let told = Told::default();
+        let log = told.log(caps::LOG_BURST);
+        let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
+        let first = stream(&log);
+        first.push(&line.repeat(70));
+        assert_eq!(told.all().split_off(64), ["log_rate -6144"]);
+        drop(first);
+        assert_eq!(told.all(), ["log_rate -0 (6144)"], "its writer has ended");
+
+        tokio::time::advance(Duration::from_millis(500)).await;
+        let second = stream(&log);
+        second.push(&line.repeat(33));
+        assert_eq!(told.all().split_off(32), ["log_rate -1024"]);
+        drop(second);
+        assert_eq!(told.all(), [""; 0], "it was told a moment ago");
+        drop(log);
+        assert_eq!(told.all(), ["log_rate -0 (1024)"], "the last is told too");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn e18_who_writes_on_and_on_is_told_of_after_a_second_and_then_every_ten() {
+        let told = Told::default();
+        let stream = stream(&told.log(caps::LOG_BURST));
+        let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
+        let mut seconds = Vec::new();
+        for second in 0..25 {
+            stream.push(&line.repeat(200));
+            let told = told.all();
+            if told.last().is_some_and(|line| line.ends_with(')')) {
+                seconds.push((second, told.last().cloned().unwrap_or_default()));
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let dropped = 136 * 1024;
+        let line = |pushes: u64| format!("log_rate -{dropped} ({})", pushes * dropped);
+        assert_eq!(seconds, [(1, line(2)), (11, line(10)), (21, line(10))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn e18_a_line_of_nothing_is_no_shorter_in_the_log() {
+        let told = Told::default();
+        let stream = stream(&told.log(caps::LOG_BURST));
+        stream.push(&[b'\n'; 2000]);
+        let told = told.all();
+        assert_eq!(told.len(), 1025);
+        assert_eq!(told[1024], "log_rate -976");
     }
 }

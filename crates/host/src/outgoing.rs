@@ -17,8 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::app::{App, Target};
+use crate::bucket::Bucket;
 use crate::call::Ongoing;
 use crate::event::{Decision, Event, RequestId, Verdict};
+use crate::limit::{Hits, Limit};
 use crate::trace::Trace;
 use crate::usage::Usage;
 use crate::{BoxError, inside};
@@ -39,6 +41,8 @@ pub(crate) struct Outgoing {
     pub(crate) interface: &'static str,
     pub(crate) of_instance: Arc<Semaphore>,
     pub(crate) of_component: Arc<Semaphore>,
+    pub(crate) rate: Option<Arc<Bucket>>,
+    pub(crate) hits: Arc<Hits>,
     pub(crate) denials: Arc<AtomicU64>,
     /// The span of this instance.
     pub(crate) trace: Trace,
@@ -109,17 +113,24 @@ impl Outgoing {
         }
     }
 
+    /// The room that a call takes. One that finds none is told so, and is counted.
     fn slots(&self) -> Result<Slots, HttpError> {
-        let take = |semaphore: &Arc<Semaphore>| {
-            semaphore
-                .clone()
-                .try_acquire_owned()
-                .map_err(|_| HttpError::ConnectionLimitReached)
+        let refused = |limit| {
+            self.hits.hit(limit, self.request_id);
+            HttpError::ConnectionLimitReached
         };
-        Ok(Slots {
+        let take = |semaphore: &Arc<Semaphore>| {
+            let slot = semaphore.clone().try_acquire_owned();
+            slot.map_err(|_| refused(Limit::OutboundConcurrency))
+        };
+        let slots = Slots {
             _instance: take(&self.of_instance)?,
             _component: take(&self.of_component)?,
-        })
+        };
+        match &self.rate {
+            Some(rate) if !rate.take(1) => Err(refused(Limit::OutboundRate)),
+            _ => Ok(slots),
+        }
     }
 
     fn teller(&self) -> Teller {

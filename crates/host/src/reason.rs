@@ -34,6 +34,10 @@ pub enum Reason {
     HostcallFuel,
     /// It wrote a header map that is too large.
     HeaderSize,
+    /// Its request had a longer body than its `request_body`.
+    RequestBody,
+    /// It wrote a longer body than its `response_body`.
+    ResponseBody,
     /// As many of its requests were served as may be, and as many waited.
     Concurrency,
     /// As many instances existed as may, of all components.
@@ -70,6 +74,9 @@ impl Reason {
             Reason::RequestTimeout => Some("request_timeout"),
             Reason::ResponseTimeout => Some("response_timeout"),
             Reason::Oom => Some("memory"),
+            Reason::RequestBody => Some("request_body"),
+            Reason::ResponseBody => Some("response_body"),
+            Reason::Concurrency => Some("concurrency"),
             Reason::AfterResponse
             | Reason::StackOverflow
             | Reason::Trap
@@ -79,7 +86,6 @@ impl Reason {
             | Reason::Handles
             | Reason::HostcallFuel
             | Reason::HeaderSize
-            | Reason::Concurrency
             | Reason::Instances
             | Reason::SlowClient
             | Reason::Overload
@@ -109,6 +115,8 @@ impl Error {
             Error::Handles(_) => Reason::Handles,
             Error::HostcallFuel(_) => Reason::HostcallFuel,
             Error::HeaderSize(_) => Reason::HeaderSize,
+            Error::RequestBody(_) => Reason::RequestBody,
+            Error::ResponseBody(_) => Reason::ResponseBody,
             Error::Capacity(_) => Reason::Concurrency,
             Error::Instances(_) => Reason::Instances,
             Error::GaveUp(_) => Reason::SlowClient,
@@ -155,7 +163,7 @@ mod tests {
         assert_eq!(
             names.join(" "),
             "cpu request_timeout response_timeout after_response oom stack_overflow trap exit no_response unfinished \
-             handles hostcall_fuel header_size concurrency instances slow_client overload loop not_http error instantiate not_served"
+             handles hostcall_fuel header_size request_body response_body concurrency instances slow_client overload loop not_http error instantiate not_served"
         );
     }
 }

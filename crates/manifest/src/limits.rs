@@ -8,12 +8,16 @@ use crate::raw::{Item, Table};
 use crate::{Code, Diagnostic, Place};
 
 /// What this version holds a component to; a limit that is not here gives a warning.
-const ENFORCED: [&str; 5] = [
+const ENFORCED: [&str; 9] = [
     "cpu",
     "request_timeout",
     "response_timeout",
     "outbound_concurrency",
+    "outbound_rate",
     "memory",
+    "request_body",
+    "response_body",
+    "log_rate",
 ];
 /// A limit that is longer is no limit.
 const MAX_TIME: Duration = Duration::from_secs(24 * 60 * 60);

@@ -165,9 +165,29 @@ impl Counts {
             Event::Denied { .. } => {}
             Event::Failed {
                 component, error, ..
-            } => self.failed(component, error.reason()),
+            } => {
+                self.failed(component, error.reason());
+                if let Some(limit) = error.limit() {
+                    self.of(component, |cells| cells.hit(limit));
+                }
+            }
+            Event::Limit {
+                component, limit, ..
+            } => self.of(component, |cells| cells.hit(*limit)),
+            Event::LogDropped {
+                component,
+                bytes,
+                limit,
+                ..
+            } => self.of(component, |cells| cells.dropped(*bytes, *limit)),
             Event::Line { .. } | Event::Loading { .. } | Event::Cache { .. } => {}
         }
+    }
+
+    fn of(&self, component: &ComponentId, count: impl FnOnce(&Cells)) {
+        let components = self.0.components.load();
+        let component = components.get(component);
+        count(component.map_or(&self.0.others, |component| &component.cells));
     }
 
     fn request(&self, record: &Record) {
@@ -203,10 +223,7 @@ impl Counts {
             CallOutcome::Denied => "denied",
             CallOutcome::Error(name) => name,
         };
-        let components = self.0.components.load();
-        let component = components.get(component);
-        let cells = component.map_or(&self.0.others, |component| &component.cells);
-        cells.calls.observe(outcome, duration);
+        self.of(component, |cells| cells.calls.observe(outcome, duration));
     }
 
     fn decision(&self, decision: &Decision<'_>) {

@@ -219,6 +219,8 @@ impl Listener {
             Event::Denied { .. }
             | Event::Decision(_)
             | Event::Line { .. }
+            | Event::LogDropped { .. }
+            | Event::Limit { .. }
             | Event::Failed { .. }
             | Event::Loading { .. }
             | Event::Cache { .. } => {}

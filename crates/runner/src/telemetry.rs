@@ -157,9 +157,13 @@ impl Telemetry {
             Event::Request(_) if self.detail == Detail::All => self.print(event, Speaker::Us),
             // For the audit log, the metrics and the traces, which are elsewhere.
             Event::Line { .. } | Event::Request(_) | Event::Decision(_) | Event::Call(_) => {}
-            Event::Denied { .. } | Event::Failed { .. } | Event::Cache { .. } => {
-                self.print(event, Speaker::Us)
-            }
+            // Told with another.
+            Event::Limit { folded: None, .. } | Event::LogDropped { untold: None, .. } => {}
+            Event::Denied { .. }
+            | Event::Failed { .. }
+            | Event::Limit { .. }
+            | Event::LogDropped { .. }
+            | Event::Cache { .. } => self.print(event, Speaker::Us),
         }
     }
 

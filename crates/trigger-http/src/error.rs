@@ -88,6 +88,7 @@ fn status(error: &Error) -> StatusCode {
         | Error::RequestTimeout(_)
         | Error::ResponseTimeout(_)
         | Error::AfterResponse(_) => StatusCode::GATEWAY_TIMEOUT,
+        Error::RequestBody(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Error::Capacity(_) | Error::Instances(_) | Error::GaveUp(_) | Error::Overloaded => {
             StatusCode::SERVICE_UNAVAILABLE
         }
@@ -104,6 +105,7 @@ fn status(error: &Error) -> StatusCode {
         | Error::HostcallFuel(_)
         | Error::HeaderSize(_)
         | Error::Exit(_)
+        | Error::ResponseBody(_)
         | Error::Trap(_)
         | Error::Instantiate(_)
         | Error::Engine(_)
@@ -194,6 +196,14 @@ mod tests {
             (
                 Error::Overloaded,
                 "503\nretry-after: 1\nService Unavailable\nrequest id: ID\n",
+            ),
+            (
+                Error::RequestBody(7),
+                "413\nPayload Too Large\nrequest id: ID\n",
+            ),
+            (
+                Error::ResponseBody(7),
+                "500\nInternal Server Error\nrequest id: ID\n",
             ),
             (Error::Loop(7), "508\nLoop Detected\nrequest id: ID\n"),
             (

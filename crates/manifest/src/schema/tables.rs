@@ -543,10 +543,26 @@ static LIMITS: Keys = closed(
             },
             "Not enforced by this version.",
         ),
-        key("request_body", SIZE, "Not enforced by this version."),
-        key("response_body", SIZE, "Not enforced by this version."),
-        key("log_rate", TEXT, "Not enforced by this version."),
-        key("outbound_rate", TEXT, "Not enforced by this version."),
+        key(
+            "request_body",
+            SIZE,
+            "A request's body: `\"10 MiB\"`. As long as it likes without it; then 413.",
+        ),
+        key(
+            "response_body",
+            SIZE,
+            "A response's body: `\"10 MiB\"`. As long as it likes without it; then it is cut.",
+        ),
+        key(
+            "log_rate",
+            TEXT,
+            "Log of all instances together: `\"16 KiB/s\"`, which it is without it. The rest is dropped.",
+        ),
+        key(
+            "outbound_rate",
+            TEXT,
+            "Calls of all instances together: `\"100/s\"`. As many as they like without it.",
+        ),
         key(
             "instance_reuse",
             Shape::Word(&["never", "serial", "concurrent"]),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use runner_host::Reason;
+use runner_host::{Limit, Reason};
 
 use super::OTHER;
 
@@ -54,6 +54,8 @@ pub(super) struct Cells {
     pub(super) calls: Outcomes,
     /// Denials of a component that is gone: its rules are gone too.
     pub(super) denied: AtomicU64,
+    pub(super) log_dropped: AtomicU64,
+    limits: [AtomicU64; Limit::ALL.len()],
 }
 
 impl Cells {
@@ -78,6 +80,26 @@ impl Cells {
     pub(super) fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let reasons = Reason::ALL.iter().zip(&self.faults);
         let counts = reasons.map(|(reason, count)| (reason.as_str(), read(count)));
+        counts.filter(|(_, count)| *count > 0)
+    }
+
+    /// A limit was hit.
+    pub(super) fn hit(&self, limit: Limit) {
+        add(&self.limits[limit as usize]);
+    }
+
+    /// So many bytes of log were dropped; none where that is only told once more.
+    pub(super) fn dropped(&self, bytes: u64, limit: Limit) {
+        if bytes > 0 {
+            self.log_dropped.fetch_add(bytes, Ordering::Relaxed);
+            self.hit(limit);
+        }
+    }
+
+    /// The limits that were hit.
+    pub(super) fn hits(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let limits = Limit::ALL.iter().zip(&self.limits);
+        let counts = limits.map(|(limit, count)| (limit.as_str(), read(count)));
         counts.filter(|(_, count)| *count > 0)
     }
 

@@ -42,6 +42,7 @@ impl Metrics {
             .flat_map(|(app, known)| app.rows(known))
             .collect();
         requests(&mut page, &rows);
+        limits(&mut page, &rows);
         outbound(&mut page, &rows);
         denials(&mut page, &all);
         show_gauges(&mut page, gauges);
@@ -209,6 +210,27 @@ fn requests(page: &mut Exposition, rows: &[Row<'_>]) {
         "Responses that were cut, because their guest failed in the middle.",
         rows,
         |cells| read(&cells.guest_failed),
+    );
+}
+
+fn limits(page: &mut Exposition, rows: &[Row<'_>]) {
+    let name = "runner_limit_hits_total";
+    page.family(
+        name,
+        Kind::Counter,
+        "Limits that a component hit, by their key in the manifest.",
+    );
+    for row in rows {
+        for (limit, count) in row.cells.hits() {
+            page.sample(name, &row.labels([("limit", limit)]), count);
+        }
+    }
+    counter(
+        page,
+        "runner_log_dropped_bytes_total",
+        "Bytes that a component wrote and nobody will read: beyond its rate, or in lines that were too long.",
+        rows,
+        |cells| read(&cells.log_dropped),
     );
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use http::Method;
-use runner_host::{EngineOptions, Error, RequestId, Trace, Tracing};
+use runner_host::{EngineOptions, Error, Limit, RequestId, Trace, Tracing};
 
 use super::*;
 
@@ -148,6 +148,57 @@ fn a_call_out_is_counted_by_how_it_ended() {
         series(OTHER, "denied", 1),
     ];
     assert_eq!(lines(&metrics, &format!("{name}_count")), expected);
+}
+
+#[test]
+fn a_limit_that_was_hit_is_counted_whether_it_is_told_or_not() {
+    let (metrics, counts) = metrics();
+    let shop: ComponentId = "shop".parse().expect("an id");
+    let known = [(shop.clone(), Component::default())];
+    counts.0.components.store(Arc::new(known.into()));
+    let gone = "gone".parse().expect("an id");
+    let (request_id, error) = (RequestId::next(), Error::RequestBody(7));
+    let hit = |component, folded| Event::Limit {
+        component,
+        request_id,
+        limit: Limit::OutboundRate,
+        folded,
+    };
+    let dropped = |bytes| Event::LogDropped {
+        component: &shop,
+        bytes,
+        limit: Limit::LogRate,
+        untold: Some(9),
+    };
+    let failed = Event::Failed {
+        component: &shop,
+        request_id,
+        error: &error,
+    };
+    for event in [
+        hit(&shop, Some(0)),
+        hit(&shop, None),
+        hit(&gone, None),
+        dropped(3),
+        dropped(0),
+        dropped(4),
+        failed,
+    ] {
+        counts.take(&event);
+    }
+    let name = "runner_limit_hits_total";
+    let series = |component: &str, limit: &str, count: u8| {
+        format!("{name}{{component=\"{component}\",limit=\"{limit}\"}} {count}")
+    };
+    let expected = [
+        series("shop", "request_body", 1),
+        series("shop", "log_rate", 2),
+        series("shop", "outbound_rate", 2),
+        series(OTHER, "outbound_rate", 1),
+    ];
+    assert_eq!(lines(&metrics, name), expected);
+    let bytes = "runner_log_dropped_bytes_total{component=\"shop\"} 7";
+    assert_eq!(lines(&metrics, "runner_log_dropped"), [bytes]);
 }
 
 #[test]

@@ -54,6 +54,29 @@ pub(crate) fn event(event: &Event<'_>) -> String {
             });
             line("failed", object(fields))
         }
+        Event::Limit {
+            component,
+            request_id,
+            limit,
+            folded,
+        } => {
+            let fields = json!({
+                "component": component.as_str(), "request": request_id.to_string(), "limit": limit.as_str(), "folded": folded,
+            });
+            line("limit", object(fields))
+        }
+        Event::LogDropped {
+            component,
+            limit,
+            untold,
+            ..
+        } => {
+            let message = super::text::dropped(component, *limit, *untold);
+            let fields = json!({
+                "component": component.as_str(), "limit": limit.as_str(), "bytes": untold, "message": message,
+            });
+            line("log-dropped", object(fields))
+        }
         Event::Loading { component } => line(
             "compiling",
             object(json!({ "component": component.as_str() })),

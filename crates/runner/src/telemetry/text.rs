@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Style};
-use runner_host::{CallOutcome, Called, Decision, Event, Outcome, Record, Stream, Verdict};
-use runner_manifest::Diagnostic;
+use runner_host::{CallOutcome, Called, Decision, Event, Limit, Outcome, Record, Stream, Verdict};
+use runner_manifest::{ComponentId, Diagnostic};
 
 use super::escape;
 
@@ -76,12 +76,43 @@ pub(super) fn event(event: &Event<'_>) -> String {
                 "failed: {component} (request {request_id}) reason={reason}: {error}{help}"
             ))
         }
+        Event::Limit {
+            component,
+            request_id,
+            limit,
+            folded,
+        } => {
+            let more = match folded.unwrap_or_default() {
+                0 => String::new(),
+                folded => format!("; … {folded} more like this"),
+            };
+            headed(&format!(
+                "limit: {component} (request {request_id}): {} was hit{more}",
+                limit.as_str()
+            ))
+        }
+        Event::LogDropped {
+            component,
+            limit,
+            untold,
+            ..
+        } => headed(&format!("warning: {}", dropped(component, *limit, *untold))),
         Event::Loading { component } => format!("compiling {component}"),
         Event::Cache { message, .. } => headed(&format!("warning: {}", escape::line(message))),
         Event::Decision(decision) => decided(decision),
         Event::Call(called) => ended(called),
         Event::Request(record) => access(record),
     }
+}
+
+/// What is said of a guest's log that nobody will read.
+pub(super) fn dropped(component: &ComponentId, limit: Limit, untold: Option<u64>) -> String {
+    let why = match limit {
+        Limit::LogLine => "a line has at most 8 KiB",
+        _ => "limits.log_rate",
+    };
+    let bytes = untold.unwrap_or_default();
+    format!("{bytes} bytes of log of `{component}` were dropped ({why})")
 }
 
 /// The denial's block, with what only the log knows.
@@ -186,7 +217,7 @@ pub(crate) fn headed(block: &str) -> String {
         return block.to_owned();
     };
     let style = match head {
-        "warning" => ODD,
+        "warning" | "limit" => ODD,
         "error" | "denied" | "failed" => BAD,
         "allowed" => GOOD,
         _ => return block.to_owned(),
