@@ -1,7 +1,9 @@
 //! Who may go on computing after a first slice: as many guests as there are cores but one, the tenants taking turns.
 //!
 //! A guest that answers at once never comes here, so it goes before those that compute for long, and a tenant with many
-//! of those does not queue in front of another's. The last core is theirs too while nobody waits: then whoever is on it gives
+//! of those does not queue in front of another's. Nor do they queue in front of anybody in the run queue of a thread, where
+//! all tasks are equal: whoever waits for a place is woken when there is one, and not before. Between two of them the
+//! thread does all else that there is ([`Gate::keep`]). The last core is theirs too while nobody waits: then whoever is on it gives
 //! it up soon enough for a guest that answers. A place is held for one poll, which ends at the next beat, and is then
 //! handed on. Whoever it is handed to is woken and takes it when it is polled. Some are not polled soon: a connection does
 //! not poll a guest whose client reads nothing. Its place goes to the next after a few beats ([`Gate::beat`]); it was woken,
@@ -29,6 +31,8 @@ pub(crate) enum Place {
     None,
     /// This ticket, for which there may be a place by now.
     Waiting(u64),
+    /// A place, and after the thread's other work this ticket to go on with it, if nobody waits then.
+    Kept(u64),
     /// A place.
     Held,
     /// The place on the last core.
@@ -87,6 +91,15 @@ impl Gate {
         let is_there = match *place {
             Place::Held | Place::Last => return Poll::Ready(()),
             Place::None => queue.take_free(),
+            Place::Kept(ticket) => match queue.pass_on(ticket) {
+                Some(next) => {
+                    *place = Place::Waiting(queue.enter(tenant, cx.waker().clone()));
+                    drop(queue);
+                    next.wake();
+                    return Poll::Pending;
+                }
+                None => queue.take_handed(ticket),
+            },
             Place::Waiting(ticket) => match queue.waker(ticket) {
                 Some(waker) => {
                     waker.clone_from(cx.waker());
@@ -104,7 +117,16 @@ impl Gate {
         };
         match place {
             Place::Held | Place::Last => Poll::Ready(()),
-            Place::None | Place::Waiting(_) => Poll::Pending,
+            Place::None | Place::Kept(_) | Place::Waiting(_) => Poll::Pending,
+        }
+    }
+
+    /// Gives way to all else that its thread has to do. The place is not handed on before that: its next would be polled at
+    /// once.
+    pub(crate) fn keep(&self, place: &mut Place) {
+        match place {
+            Place::Held => *place = Place::Kept(self.queue().keep()),
+            Place::None | Place::Kept(_) | Place::Waiting(_) | Place::Last => self.leave(place),
         }
     }
 
@@ -117,7 +139,7 @@ impl Gate {
                 self.queue().is_last_free = true;
                 return;
             }
-            Place::Waiting(ticket) => self.queue().leave(ticket),
+            Place::Kept(ticket) | Place::Waiting(ticket) => self.queue().leave(ticket),
         };
         // Outside the lock: whoever is woken may come at once.
         if let Some(next) = next {
@@ -145,8 +167,35 @@ impl Queue {
     }
 
     fn take_last(&mut self) -> bool {
-        let nobody_waits = self.lines.iter().all(|line| line.guests.is_empty());
-        nobody_waits && std::mem::take(&mut self.is_last_free)
+        self.nobody_waits() && std::mem::take(&mut self.is_last_free)
+    }
+
+    fn nobody_waits(&self) -> bool {
+        self.lines.iter().all(|line| line.guests.is_empty())
+    }
+
+    fn keep(&mut self) -> u64 {
+        let ticket = self.next_ticket();
+        self.handed.push(Handed { ticket, kept: KEPT });
+        ticket
+    }
+
+    /// What was kept goes to whoever waits.
+    fn pass_on(&mut self, ticket: u64) -> Option<Waker> {
+        if self.nobody_waits() {
+            return None;
+        }
+        let at = self
+            .handed
+            .iter()
+            .position(|handed| handed.ticket == ticket)?;
+        self.handed.remove(at);
+        self.hand_on()
+    }
+
+    fn next_ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
     }
 
     /// The place that was handed to `ticket`. Whoever comes too late for it takes one that nobody has come for yet, or
@@ -170,8 +219,7 @@ impl Queue {
     }
 
     fn enter(&mut self, tenant: TenantId, waker: Waker) -> u64 {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
+        let ticket = self.next_ticket();
         match self.lines.iter_mut().find(|line| line.tenant == tenant) {
             Some(line) => line.guests.push_back((ticket, waker)),
             None => self.lines.push(Line {
@@ -413,6 +461,28 @@ mod tests {
             [&guests[0].place, &guests[1].place],
             [&Place::Last, &Place::Held]
         );
+    }
+
+    #[test]
+    fn who_gives_way_goes_on_unless_somebody_waits_by_then() {
+        let gate = Gate::new(1);
+        let mut guests: Vec<Guest> = [A, B].map(Guest::of).into();
+        assert!(guests[0].takes(&gate));
+        gate.keep(&mut guests[0].place);
+        assert!(guests[0].takes(&gate), "nobody waits");
+        assert!(!guests[1].takes(&gate));
+        gate.keep(&mut guests[0].place);
+        assert_eq!(guests[1].woken(), 0, "not before the thread's other work");
+        assert!(!guests[0].takes(&gate), "the other waits");
+        assert_eq!(next(&gate, &mut guests), Some(1));
+        gate.keep(&mut guests[1].place);
+        gate.leave(&mut guests[1].place);
+        assert_eq!(next(&gate, &mut guests), Some(0), "it was dropped");
+        gate.keep(&mut guests[0].place);
+        assert!(!guests[1].takes(&gate));
+        (0..KEPT).for_each(|_| gate.beat());
+        assert_eq!(next(&gate, &mut guests), Some(1), "it did not come");
+        assert!(!guests[0].takes(&gate));
     }
 
     #[test]

@@ -70,7 +70,11 @@ impl Future for Guest {
         guest.meter.begin();
         let ended = guest.run.as_mut().poll(cx);
         guest.meter.end();
-        guest.pace.gate.leave(&mut guest.place);
+        if guest.meter.gave_way() {
+            guest.pace.gate.keep(&mut guest.place);
+        } else {
+            guest.pace.gate.leave(&mut guest.place);
+        }
         ended
     }
 }
@@ -105,6 +109,8 @@ pub(crate) fn store(
         if !meter.is_past_its_slice() {
             return Ok(UpdateDeadline::Continue(1));
         }
+        meter.give_way();
+        // Comes back when the thread has done all else, and has looked for what has arrived.
         let give_way = Box::pin(tokio::task::yield_now());
         Ok(UpdateDeadline::YieldCustom(1, give_way))
     });

@@ -3,7 +3,7 @@
 //! Waiting is never charged, however long: nobody polls who waits. Nor is what other threads, or other tasks of the same
 //! thread, do meanwhile. It costs two readings of a clock for each poll.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -17,6 +17,7 @@ pub(crate) struct Meter {
     charged: AtomicU64,
     /// What the thread's clock showed when this poll began.
     began: AtomicU64,
+    gave_way: AtomicBool,
 }
 
 impl Meter {
@@ -25,6 +26,7 @@ impl Meter {
             budget,
             charged: AtomicU64::new(0),
             began: AtomicU64::new(0),
+            gave_way: AtomicBool::new(false),
         }
     }
 
@@ -36,6 +38,20 @@ impl Meter {
     /// It has ended, on the same thread.
     pub(crate) fn end(&self) {
         self.charged.store(self.until_now(), Ordering::Relaxed);
+    }
+
+    /// This poll ends because its time is up, and not because the guest waits.
+    pub(crate) fn give_way(&self) {
+        self.gave_way.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the last poll ended so; asked once.
+    pub(crate) fn gave_way(&self) -> bool {
+        let gave_way = self.gave_way.load(Ordering::Relaxed);
+        if gave_way {
+            self.gave_way.store(false, Ordering::Relaxed);
+        }
+        gave_way
     }
 
     /// What it was given.
