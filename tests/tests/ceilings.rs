@@ -360,3 +360,71 @@ async fn e19_what_a_guest_prints_forges_no_line_and_moves_no_terminal() {
     }
     assert_eq!(lines.count(), 2);
 }
+
+/// A request whose guest has answered with a head, and stays.
+async fn stays(server: &Server, path: &str) -> Wire {
+    let mut wire = Wire::open(server.address()).await;
+    wire.send(
+        format!("GET {path}/sleep-after-head?ms=3600000 HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes(),
+    )
+    .await;
+    assert!(wire.head().await.starts_with("HTTP/1.1 200"));
+    wire
+}
+
+#[tokio::test]
+async fn a_component_serves_as_many_as_its_manifest_says_and_the_rest_come_later() {
+    for app in both("limits = { concurrency = 2, queue = 1 }") {
+        let server = Server::start(&app, &ADMIN).await;
+        let (_first, second) = (stays(&server, "").await, stays(&server, "").await);
+
+        // One of them waits for a second, the other does not.
+        let replies = tokio::join!(server.get("/hello"), server.get("/hello"));
+
+        for reply in [replies.0, replies.1] {
+            assert_eq!(
+                (reply.status.as_u16(), &*reply.reason()),
+                (503, "Service Unavailable")
+            );
+            assert_eq!(reply.headers["retry-after"], "1");
+        }
+        let failed = server.logged(|line| line["event"] == "failed").await;
+        assert_eq!(failed["reason"], "concurrency");
+        assert_eq!(hits(&server, "concurrency").await, 2);
+        second.reset();
+        server.logged(|line| line["outcome"] == "client-gone").await;
+        assert_eq!(server.get("/hello").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_app_serves_as_many_as_its_manifest_says_and_its_own_calls_beside_them() {
+    let app = App::new(
+        "spin_manifest_version = 2\n[application]\nname = \"story\"\n\
+         [application.limits]\nconcurrency = 2\nqueue = 0\n\
+         [[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n\
+         [[trigger.http]]\nroute = \"/other/...\"\ncomponent = \"other\"\n\
+         [component.probe]\nsource = \"guest:probe\"\n\
+         allowed_outbound_hosts = [\"http://other.spin.internal\"]\n\
+         [component.other]\nsource = \"guest:probe\"\n",
+    );
+    let server = Server::start(&app, &ADMIN).await;
+    let _first = stays(&server, "").await;
+
+    let inside = server
+        .get("/fetch?url=http://other.spin.internal/hello")
+        .await;
+    assert_eq!(inside.json()["body"], "hello from probe\n", "{inside:?}");
+
+    let second = stays(&server, "").await;
+    let reply = server.get("/other/hello").await;
+    assert_eq!(reply.status, 503, "another component of the app");
+    let failed = server.logged(|line| line["event"] == "failed").await;
+    assert_eq!(
+        (&failed["component"], &failed["reason"]),
+        (&json!("other"), &json!("concurrency"))
+    );
+    second.reset();
+    server.logged(|line| line["outcome"] == "client-gone").await;
+    assert_eq!(server.get("/other/nothing").await.status, 404);
+}

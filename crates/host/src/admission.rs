@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use runner_manifest::Limits;
 use slab::Slab;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::seat::Seat;
 use crate::{Error, caps};
 
-/// The door of one component.
+/// The door of one component, or of all components of an app together.
 pub(crate) struct Admission {
     places: Arc<Semaphore>,
     most: u32,
@@ -31,13 +32,31 @@ pub(crate) struct Admitted(
     #[expect(dead_code, reason = "dropped at the end")] OwnedSemaphorePermit,
 );
 
-impl Default for Admission {
-    fn default() -> Admission {
-        Admission::new(caps::CONCURRENCY, caps::QUEUE as usize, caps::QUEUE_WAIT)
-    }
-}
+/// What a request holds: a place of its component and, where there are fewer than its components have, of its app.
+pub(crate) type Places = (Admitted, Option<Admitted>);
 
 impl Admission {
+    /// With so many places as these limits say, or else as there usually are.
+    pub(crate) fn of(limits: &Limits) -> Admission {
+        let most = limits.concurrency.unwrap_or(caps::CONCURRENCY);
+        let queue = limits.queue.unwrap_or(caps::QUEUE);
+        Admission::new(most, queue as usize, caps::QUEUE_WAIT)
+    }
+
+    /// The door of an app whose components have these: none where it would never be shut.
+    pub(crate) fn of_app<'a>(
+        limits: &Limits,
+        doors: impl Iterator<Item = &'a Admission>,
+    ) -> Option<Admission> {
+        let mosts: Vec<u32> = doors.map(Admission::most).collect();
+        let own = limits.concurrency.unwrap_or(caps::CONCURRENCY);
+        // A component that may serve more on its own raises the sum.
+        let most = mosts.iter().copied().fold(own, u32::max);
+        let sum: u64 = mosts.iter().copied().map(u64::from).sum();
+        let queue = limits.queue.unwrap_or(caps::QUEUE) as usize;
+        (sum > u64::from(most)).then(|| Admission::new(most, queue, caps::QUEUE_WAIT))
+    }
+
     fn new(most: u32, queue: usize, patience: Duration) -> Admission {
         Admission {
             places: Arc::new(Semaphore::new(most as usize)),
@@ -169,7 +188,7 @@ mod tests {
             Arc::new(Pace::new(Gate::new(1))),
             Tenant::new("app").id(),
         );
-        let guest = Seated::new(Seat::new(), admission.clone(), guest);
+        let guest = Seated::new(Seat::new(), admission.clone(), None, guest);
         match client {
             Client::Slow => guest.hands_on(),
             Client::Quick => {}
@@ -192,6 +211,32 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         assert!(std::pin::pin!(quick).poll(&mut cx).is_pending());
         assert!(admission.running().is_empty(), "both were dropped");
+    }
+
+    #[test]
+    fn an_app_has_a_door_where_its_components_could_serve_more_than_it() {
+        let limits = |concurrency| Limits {
+            concurrency,
+            ..Limits::default()
+        };
+        for (own, components, most) in [
+            (None, &[256][..], None),
+            (None, &[256, 1], Some(256)),
+            (None, &[100, 100], None),
+            (Some(2), &[2], None),
+            (Some(2), &[2, 2], Some(2)),
+            (Some(2), &[1, 300], Some(300)),
+            (Some(2), &[], None),
+            (Some(u32::MAX), &[u32::MAX, u32::MAX], Some(u32::MAX)),
+        ] {
+            let doors: Vec<_> = components
+                .iter()
+                .map(|most| Admission::of(&limits(Some(*most))))
+                .collect();
+            let door = Admission::of_app(&limits(own), doors.iter());
+            let got = door.as_ref().map(Admission::most);
+            assert_eq!(got, most, "{own:?} {components:?}");
+        }
     }
 
     #[tokio::test]

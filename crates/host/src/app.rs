@@ -13,6 +13,7 @@ use runner_manifest::{ComponentId, Manifest, Match, NormalPath, Reply, StaticRes
 use runner_outbound::{Grants, Outbound};
 use wasmtime_wasi_http::WasiBody;
 
+use crate::admission::Admission;
 use crate::body::{Body, into_wasi};
 use crate::component::{self, Loaded};
 use crate::denials::Denials;
@@ -119,6 +120,13 @@ impl App {
         for (handler, about) in built {
             handlers.insert(handler.id.clone(), handler);
             loaded.insert(about.id.clone(), about);
+        }
+        let doors = handlers
+            .values()
+            .map(|handler: &Handler| &*handler.admission);
+        let door = Admission::of_app(&manifest.limits, doors).map(Arc::new);
+        for handler in handlers.values_mut() {
+            handler.of_app.clone_from(&door);
         }
         Ok(App {
             manifest,

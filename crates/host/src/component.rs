@@ -14,6 +14,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
+use crate::admission::Admission;
 use crate::artifact::{self, Artifact};
 use crate::bucket::Bucket;
 use crate::cache::{Cache, Fault};
@@ -418,7 +419,8 @@ impl Loader<'_> {
             outbound: Arc::new(Semaphore::new(caps::OUTBOUND_PER_COMPONENT)),
             denials: AtomicU64::new(0),
             usage: Arc::new(Usage::of(&wanted.allow)),
-            admission: Arc::default(),
+            admission: Arc::new(Admission::of(limits)),
+            of_app: None,
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use wasmtime_wasi::{FsPerms, WasiCtx};
 use wasmtime_wasi_http::{WasiBody, handler::ProxyPre};
 
-use crate::admission::{Admission, Admitted};
+use crate::admission::{Admission, Places};
 use crate::app::App;
 use crate::body::{Body, Run, Until};
 use crate::bucket::Bucket;
@@ -60,6 +60,8 @@ pub(crate) struct Handler {
     pub(crate) denials: AtomicU64,
     pub(crate) usage: Arc<Usage>,
     pub(crate) admission: Arc<Admission>,
+    /// The door of the app, for requests from outside: a call inside it has its caller's place there.
+    pub(crate) of_app: Option<Arc<Admission>>,
 }
 
 /// One request, as a handler needs to know it.
@@ -89,12 +91,13 @@ impl Handler {
         let is_sent = request.method() != Method::HEAD;
         let most = self.response_body.filter(|_| is_sent);
         let until = Until::in_time(self.response_timeout);
-        let admitted = self.admission.admit().await?;
+        let of_app = self.of_app.clone().filter(|_| call.depth == 0);
+        let admitted = self.admit(of_app.as_deref()).await?;
         let (reply, mut answer) = oneshot::channel();
         let seat = Seat::new();
         let request = request.map(|body| seat.reads(body));
         let guest = self.guest(self.state(call, admitted)?, request, reply)?;
-        let guest = Seated::new(seat, self.admission.clone(), guest);
+        let guest = Seated::new(seat, self.admission.clone(), of_app, guest);
         let waiting = first_answer(guest, &mut answer);
         let (at, late) = self.head_until(until);
         let waited = tokio::time::timeout_at(at, waiting).await;
@@ -102,6 +105,14 @@ impl Handler {
         match answer {
             Ok(response) => within(response, guest, until, most),
             Err(code) => Err(Error::Guest(code)),
+        }
+    }
+
+    async fn admit(&self, of_app: Option<&Admission>) -> Result<Places, Error> {
+        let own = self.admission.admit().await?;
+        match of_app {
+            Some(app) => Ok((own, Some(app.admit().await?))),
+            None => Ok((own, None)),
         }
     }
 
@@ -147,7 +158,7 @@ impl Handler {
         Ok(request.map(|body| capped::request(body, most, &self.hits, request_id)))
     }
 
-    fn state(&self, call: Call, admitted: Admitted) -> Result<State, Error> {
+    fn state(&self, call: Call, admitted: Places) -> Result<State, Error> {
         let wasi = self.wasi(call.request_id)?;
         let outgoing = Outgoing {
             app: call.app,

@@ -21,6 +21,7 @@ pub(crate) struct Seated {
     seat: Arc<Seat>,
     admission: Arc<Admission>,
     place: usize,
+    of_app: Option<(Arc<Admission>, usize)>,
 }
 
 /// The seat of a guest, as those see it who may need it.
@@ -46,14 +47,24 @@ struct Inner {
 const GOES_ON: u64 = 0;
 
 impl Seated {
-    /// Seats a guest.
-    pub(crate) fn new(seat: Arc<Seat>, admission: Arc<Admission>, guest: Guest) -> Seated {
+    /// Seats a guest that was admitted by its component and, where that has a door, by its app.
+    pub(crate) fn new(
+        seat: Arc<Seat>,
+        admission: Arc<Admission>,
+        app: Option<Arc<Admission>>,
+        guest: Guest,
+    ) -> Seated {
         seat.lock().guest = Some(guest);
         let place = admission.enter(seat.clone());
+        let of_app = app.map(|app| {
+            let place = app.enter(seat.clone());
+            (app, place)
+        });
         Seated {
             seat,
             admission,
             place,
+            of_app,
         }
     }
 
@@ -97,6 +108,9 @@ impl Future for Seated {
 impl Drop for Seated {
     fn drop(&mut self) {
         self.admission.leave(self.place);
+        if let Some((app, place)) = &self.of_app {
+            app.leave(*place);
+        }
         let guest = self.seat.lock().guest.take();
         drop(guest);
     }

@@ -6,7 +6,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::admission::Admitted;
+use crate::admission::Places;
 use crate::caps;
 use crate::outgoing::Outgoing;
 use crate::usage::Usage;
@@ -20,7 +20,7 @@ pub(crate) struct State {
     pub(crate) variables: runner_variables::Session,
     pub(crate) usage: Arc<Usage>,
     pub(crate) memory: Memory,
-    _admitted: Admitted,
+    _admitted: Places,
 }
 
 impl State {
@@ -30,7 +30,7 @@ impl State {
         variables: runner_variables::Session,
         usage: Arc<Usage>,
         memory: u64,
-        admitted: Admitted,
+        admitted: Places,
     ) -> State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(caps::RESOURCES);

@@ -8,7 +8,7 @@ use crate::raw::{Item, Table};
 use crate::{Code, Diagnostic, Place};
 
 /// What this version holds a component to; a limit that is not here gives a warning.
-const ENFORCED: [&str; 9] = [
+const ENFORCED: [&str; 11] = [
     "cpu",
     "request_timeout",
     "response_timeout",
@@ -18,6 +18,8 @@ const ENFORCED: [&str; 9] = [
     "request_body",
     "response_body",
     "log_rate",
+    "concurrency",
+    "queue",
 ];
 /// A limit that is longer is no limit.
 const MAX_TIME: Duration = Duration::from_secs(24 * 60 * 60);

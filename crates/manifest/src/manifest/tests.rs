@@ -228,7 +228,7 @@ limits = { memory = "64 MiB", cpu = 1, queue = 0, log_rate = "16 KiB/s", outboun
         .map(|warning| warning.message.as_str())
         .collect();
     let not = |key: &str| format!("`{key}` is not enforced by this version of runner");
-    assert_eq!(warned, ["queue", "instance_reuse"].map(not));
+    assert_eq!(warned, ["instance_reuse"].map(not));
 }
 
 /// The memory and the queue of a component under an operator's file, and with more lines in its table.

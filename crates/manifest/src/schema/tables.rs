@@ -534,14 +534,18 @@ static LIMITS: Keys = closed(
             TIME,
             "To the end of the response: `\"1 min\"`. 5 min without it; then it is cut.",
         ),
-        key("concurrency", COUNT, "Not enforced by this version."),
+        key(
+            "concurrency",
+            COUNT,
+            "Requests at a time; 256 without it. For an app it is also the most of all components together.",
+        ),
         key(
             "queue",
             Shape::Integer {
                 least: 0,
                 most: Some(u32::MAX as i64),
             },
-            "Not enforced by this version.",
+            "Requests that wait a second for their turn, then 503; 256 without it.",
         ),
         key(
             "request_body",
