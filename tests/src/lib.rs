@@ -23,7 +23,7 @@ pub use client::{Connection, Reply, get, raw, without_id};
 pub use dns::Dns;
 pub use frames::{Frame, Frames};
 pub use http2::Http2;
-pub use process::{Finished, run, run_after, run_with};
+pub use process::{Finished, binary, run, run_after, run_with};
 pub use server::{Reader, Server, Stopped};
 pub use sources::test_names;
 pub use wire::Wire;

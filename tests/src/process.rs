@@ -107,8 +107,8 @@ pub(crate) fn set(command: &mut Command, environment: &[(&str, &str)]) {
     }
 }
 
-/// Cargo says where it is, to tests it runs.
-fn binary() -> PathBuf {
+/// The `runner` of the stories. Cargo says where it is, to tests it runs.
+pub fn binary() -> PathBuf {
     std::env::var_os("CARGO_BIN_EXE_runner-under-test")
         .expect("run by `cargo test`")
         .into()

@@ -157,6 +157,15 @@ async fn an_entry_that_is_not_what_was_written_is_replaced_with_one_warning() {
             |entry, _| fs::write(entry, [b'x'; 4096]).expect("writable"),
             "is something else",
         ),
+        // What begins as code of wasmtime's does.
+        (
+            |entry, _| {
+                let mut code = b"\x7fELF\x02\x01\x01\xc8".to_vec();
+                code.resize(4096, 0);
+                fs::write(entry, code).expect("writable");
+            },
+            "is something else",
+        ),
         (
             |entry, _| chmod(entry, 0o660),
             "is open to others (mode 0660)",

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 /// Codes of messages that no committed file can bring about, and the test that holds each.
-const ELSEWHERE: [(Code, &str); 15] = [
+const ELSEWHERE: [(Code, &str); 22] = [
     (
         Code::ManifestUnreadable,
         "a_file_is_read_only_when_it_is_one_and_fits",
@@ -41,6 +41,34 @@ const ELSEWHERE: [(Code, &str); 15] = [
     (
         Code::ComponentTypesTooLarge,
         "e43_types_and_components_that_nest_without_end_are_refused",
+    ),
+    (
+        Code::CompilingTakesMemory,
+        "e43_beyond_its_limits_a_compile_is_ended_and_told",
+    ),
+    (
+        Code::CompilingTakesTime,
+        "e43_beyond_its_limits_a_compile_is_ended_and_told",
+    ),
+    (
+        Code::CompiledTooLarge,
+        "a_process_that_does_not_answer_is_told_for_what_it_did",
+    ),
+    (
+        Code::CompilerFailed,
+        "a_process_that_does_not_answer_is_told_for_what_it_did",
+    ),
+    (
+        Code::CompilerKilled,
+        "a_process_that_does_not_answer_is_told_for_what_it_did",
+    ),
+    (
+        Code::CompilerNotStarted,
+        "a_process_that_does_not_answer_is_told_for_what_it_did",
+    ),
+    (
+        Code::ComponentNeedsTooMuch,
+        "e06_a_table_beyond_what_one_may_have_is_refused_at_load",
     ),
     (
         Code::LoadingInterrupted,

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use bytes::Bytes;
 use runner_manifest::Code;
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
@@ -22,20 +23,22 @@ const ELF: &[u8] = b"\x7fELF";
 const ELF_OS_ABI: usize = 7;
 const WASMTIME: u8 = 200;
 
-/// A component's bytes as they were read, once: what is hashed here is what is compiled.
+/// A component's bytes as they were read, once: what is hashed here is what is compiled. Only the head was looked at.
 pub(crate) struct Artifact {
-    /// A binary component.
-    pub(crate) component: Vec<u8>,
+    /// The file.
+    pub(crate) bytes: Bytes,
     /// SHA-256 of the file, in lower-case hexadecimal.
     pub(crate) digest: String,
-    /// The same of `component`, which is another where a core module was made one: that depends on this runner too.
-    pub(crate) origin: String,
-    /// Length of the file in bytes.
-    pub(crate) size: u64,
+    /// What the file is, if it is anything.
+    pub(crate) form: Form,
+}
+
+/// What was found in a file that was checked.
+pub(crate) struct Unpacked {
+    /// A binary component.
+    pub(crate) component: Vec<u8>,
     /// Who made it, from its metadata: `wit-component 0.254.2, rustc 1.95.0`.
     pub(crate) producers: Option<String>,
-    /// What the file was.
-    pub(crate) form: Form,
 }
 
 /// What kind of file a component came from.
@@ -138,36 +141,55 @@ impl Error {
 }
 
 impl Artifact {
+    /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Artifact, Error> {
-        let bytes = read_file(path)?;
-        let digest = sha256(&bytes);
-        let size = bytes.len() as u64;
-        check_shape(&bytes)?;
+        Ok(Artifact::whole(read_file(path)?.into()))
+    }
+
+    /// Takes what a program has in memory.
+    pub(crate) fn of(bytes: Bytes) -> Result<Artifact, Error> {
+        if bytes.len() as u64 > caps::ARTIFACT {
+            return Err(Error::TooLarge);
+        }
+        check_head(&bytes[..bytes.len().min(HEAD as usize)])?;
+        Ok(Artifact::whole(bytes))
+    }
+
+    fn whole(bytes: Bytes) -> Artifact {
         let form = match Parser::is_core_wasm(&bytes) {
             true => Form::CoreModule,
             false => Form::Component,
         };
-        let component = into_component(bytes)?;
-        let origin = match form {
-            Form::Component => digest.clone(),
-            Form::CoreModule => sha256(&component),
-        };
-        let producers = producers(&component);
-        Ok(Artifact {
-            component,
-            digest,
-            origin,
-            size,
-            producers,
+        Artifact {
+            digest: sha256(&bytes),
+            bytes,
             form,
-        })
+        }
     }
 
-    /// A note that says who made it, where its metadata does.
-    pub(crate) fn made_by(&self) -> Option<String> {
-        let producers = self.producers.as_ref()?;
-        Some(format!("made by: {producers}"))
+    /// What its code is named by: a core module's depends on who makes it a component, too.
+    pub(crate) fn origin(&self) -> String {
+        match self.form {
+            Form::Component => self.digest.clone(),
+            Form::CoreModule => {
+                let adapter = sha256(WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER);
+                let version = env!("CARGO_PKG_VERSION");
+                sha256(format!("{} {adapter} {version}", self.digest).as_bytes())
+            }
+        }
     }
+}
+
+/// Checks what a file holds, and makes a component of it. It may be hostile: this takes a large stack.
+pub(crate) fn unpack(file: Vec<u8>) -> Result<Unpacked, Error> {
+    check_head(&file[..file.len().min(HEAD as usize)])?;
+    check_shape(&file)?;
+    let component = into_component(file)?;
+    let producers = producers(&component);
+    Ok(Unpacked {
+        component,
+        producers,
+    })
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {

@@ -33,6 +33,9 @@ pub const MEMORY_SLOT: usize = 4 << 30;
 /// Elements of one table. The largest toolchains (Python) declare some ten thousand.
 pub const TABLE_ELEMENTS: usize = 100_000;
 
+/// What a table element costs the host, in bytes.
+pub const TABLE_ELEMENT: u64 = 16;
+
 /// Instances that can exist at once, over all components.
 pub const INSTANCES: u32 = 1000;
 
@@ -125,6 +128,17 @@ pub const DEPTH: u8 = 8;
 /// Largest `.wasm` that is read. CPython with a few libraries is 40 MiB.
 pub const ARTIFACT: u64 = 256 * 1024 * 1024;
 
+/// Computing to compile one component, over all threads: large ones of today take a few seconds.
+pub const COMPILE_CPU: Duration = Duration::from_secs(60);
+/// Memory to compile one component.
+pub const COMPILE_MEMORY: u64 = 1 << 30;
+/// Until one component is compiled: twice what it may compute, for those who serve go first.
+pub const COMPILE_TIME: Duration = Duration::from_secs(120);
+/// Components that are compiled at once, where there are as many cores: each may take [`COMPILE_MEMORY`].
+pub const COMPILES: usize = 4;
+/// Largest code of one component. It is held in memory as long as the component is served.
+pub const CODE: usize = 256 * 1024 * 1024;
+
 /// Files a component may be granted, together: they are copied at the start.
 pub const FILES: u64 = 1024 * 1024 * 1024;
 
@@ -144,8 +158,12 @@ pub const TYPE_SECTION: usize = 256 * 1024;
 
 /// Stack of a thread that reads components: address space, for the recursion that [`TYPE_SECTION`] leaves possible.
 pub const LOADER_STACK: usize = 1 << 30;
+/// The same in a process of its own, which may overflow it; it is part of [`COMPILE_MEMORY`].
+pub const COMPILER_STACK: usize = 128 << 20;
+/// Stack of a thread that links what was compiled elsewhere.
+pub const LINKER_STACK: usize = 8 << 20;
 
-/// Imports, exports, memories or tables that are told of one component. Toolchains make some tens of each.
+/// Imports (also those that are missing), exports, memories or tables that are told of one component. Toolchains make some tens of each.
 pub const LISTED: usize = 1000;
 
 /// Bytes that are told of an import's or export's name.

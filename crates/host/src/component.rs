@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use runner_manifest::{
     Build, Code, Component as Wanted, ComponentId, Diagnostic, Manifest, Source,
 };
@@ -15,9 +16,11 @@ use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::admission::Admission;
-use crate::artifact::{self, Artifact};
+use crate::artifact::Artifact;
 use crate::bucket::Bucket;
 use crate::cache::{Cache, Fault};
+use crate::compile::{Compiled, Needs, Refusal};
+use crate::engine::cores;
 use crate::event::{Event, Events};
 use crate::files::Files;
 use crate::handler::Handler;
@@ -95,10 +98,8 @@ pub(crate) async fn load_all(
     }
     let linker = linker(engine);
     let app = app_dir(&manifest.path);
-    // As many at once as there are cores: a compile uses them all by itself.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let slots = Arc::new(Semaphore::new(cores));
-    let mut loading = Vec::new();
+    let slots = Arc::new(Semaphore::new(cores()));
+    let (mut loading, stack) = (Vec::new(), engine.loader_stack());
     for wanted in manifest.components.values() {
         let (engine, linker, events) = (engine.clone(), linker.clone(), events.clone());
         let (wanted, app) = (wanted.clone(), app.clone());
@@ -116,7 +117,7 @@ pub(crate) async fn load_all(
             }
             .load(&events)
         };
-        loading.push((id, on_own_thread(load)));
+        loading.push((id, on_own_thread(stack, load)));
     }
     let (mut loaded, mut diagnostics) = (Vec::new(), Vec::new());
     for (id, task) in loading {
@@ -133,15 +134,15 @@ pub(crate) async fn load_all(
     }
 }
 
-/// Runs `load` on a thread with room for what a hostile component makes its reader do. Its answer never comes where there
-/// is no thread, or where it panicked.
+/// Runs `load` on a thread with so much room. Its answer never comes where there is no thread, or where it panicked.
 fn on_own_thread<T: Send + 'static>(
+    stack: usize,
     load: impl FnOnce() -> T + Send + 'static,
 ) -> tokio::sync::oneshot::Receiver<T> {
     let (answer, wait) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("runner-load".into())
-        .stack_size(caps::LOADER_STACK);
+        .stack_size(stack);
     let run = move || drop(answer.send(load()));
     if let Err(error) = thread.spawn(run) {
         tracing::error!(%error, "cannot start a thread to load a component");
@@ -167,6 +168,14 @@ fn linker(engine: &Engine) -> Arc<Linker<State>> {
     Arc::new(linker)
 }
 
+/// A component that can be linked.
+struct Ready {
+    component: Component,
+    compiled: Compiled,
+    /// Whether its code came from the cache.
+    cached: bool,
+}
+
 struct Loader<'a> {
     engine: &'a Engine,
     linker: &'a Linker<State>,
@@ -181,16 +190,20 @@ impl Loader<'_> {
         let started = Instant::now();
         self.refuse_unsupported()?;
         let artifact = self.read()?;
-        let (component, cached) = self.compile(&artifact, events)?;
+        let Ready {
+            component,
+            compiled,
+            cached,
+        } = self.compile(&artifact, events)?;
         let imports = imports::of(&component, self.engine.wasmtime());
-        self.refuse_missing(&imports, &artifact)?;
-        let (pre, world) = self.link(&component, &artifact)?;
+        self.refuse_missing(&imports, &compiled)?;
+        let (pre, world) = self.link(&component, &compiled)?;
         let files = self.files()?;
         let audit = imports::unused(&imports, self.wanted);
         let loaded = Loaded {
             id: self.wanted.id.clone(),
             digest: artifact.digest,
-            size: artifact.size,
+            size: artifact.bytes.len() as u64,
             took: started.elapsed(),
             cached,
             world,
@@ -213,27 +226,27 @@ impl Loader<'_> {
     }
 
     fn read(&self) -> Result<Artifact, Vec<Diagnostic>> {
-        let Source::Local { path, .. } = &self.wanted.source else {
-            let help = "name a `.wasm` file as `source`";
-            return Err(self.wrong(Code::NotProvided, "has a source that is not a file", help));
+        let read = match &self.wanted.source {
+            Source::Local { path, .. } => Artifact::read(path),
+            Source::Bytes { bytes, .. } => Artifact::of(Bytes::from_owner(bytes.clone())),
+            Source::Remote { .. } | Source::Registry { .. } => {
+                let help = "name a `.wasm` file as `source`";
+                return Err(self.wrong(Code::NotProvided, "has a source that is not a file", help));
+            }
         };
-        Artifact::read(path).map_err(|error| self.unusable(&error))
+        read.map_err(|error| self.refused(&error.into()))
     }
 
-    /// Compiled code, and whether it came from the cache.
-    fn compile(
-        &self,
-        artifact: &Artifact,
-        events: &Events,
-    ) -> Result<(Component, bool), Vec<Diagnostic>> {
+    /// Code from the cache, or compiled anew.
+    fn compile(&self, artifact: &Artifact, events: &Events) -> Result<Ready, Vec<Diagnostic>> {
         let Some(cache) = self.engine.cache() else {
-            return Ok((self.compile_anew(artifact, events)?, false));
+            return self.fresh(self.compile_anew(artifact, events)?);
         };
-        let name = Cache::name(&artifact.origin, self.engine.wasmtime());
+        let name = Cache::name(&artifact.origin(), self.engine.wasmtime());
         let turn = cache.turn(&name);
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.cached(cache, &name) {
-            Ok(Some(component)) => return Ok((component, true)),
+        match self.cached(cache, &name)? {
+            Ok(Some(ready)) => return Ok(ready),
             Ok(None) => {}
             Err(fault) => self.tell(
                 events,
@@ -244,47 +257,100 @@ impl Loader<'_> {
                 ),
             ),
         }
-        let component = self.compile_anew(artifact, events)?;
-        if let Ok(code) = component.serialize()
-            && let Err(message) = cache.put(&name, &code)
-        {
+        let compiled = self.compile_anew(artifact, events)?;
+        if let Err(message) = cache.put(&name, compiled.as_bytes()) {
             self.tell(events, &message);
         }
-        Ok((component, false))
+        self.fresh(compiled)
     }
 
     fn compile_anew(
         &self,
         artifact: &Artifact,
         events: &Events,
-    ) -> Result<Component, Vec<Diagnostic>> {
+    ) -> Result<Compiled, Vec<Diagnostic>> {
         events(Event::Loading {
             component: &self.wanted.id,
         });
-        Component::from_binary(self.engine.wasmtime(), &artifact.component).map_err(|error| {
-            self.unusable(&artifact::Error::Invalid(format!(
-                "{:#}",
-                error.root_cause()
-            )))
+        let compiled = self.engine.compile(artifact);
+        compiled.map_err(|error| {
+            self.refused(&Refusal {
+                code: error.code(),
+                what: error.to_string(),
+                help: error.help().to_owned(),
+            })
         })
+    }
+
+    fn fresh(&self, compiled: Compiled) -> Result<Ready, Vec<Diagnostic>> {
+        self.refuse_needs(&compiled.needs)?;
+        match self.code_of(&compiled) {
+            Ok(component) => Ok(Ready {
+                component,
+                compiled,
+                cached: false,
+            }),
+            Err(error) => Err(self.mismatch(&error, &compiled)),
+        }
+    }
+
+    /// What the cache has under this name: nothing, code, or what is no use.
+    fn cached(
+        &self,
+        cache: &Cache,
+        name: &str,
+    ) -> Result<Result<Option<Ready>, Fault>, Vec<Diagnostic>> {
+        let bytes = match cache.get(name) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(Ok(None)),
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let Some(compiled) = Compiled::decode(bytes) else {
+            return Ok(Err(Fault::Stale("it is of another version".into())));
+        };
+        self.refuse_needs(&compiled.needs)?;
+        let ready = self.code_of(&compiled).map(|component| {
+            Some(Ready {
+                component,
+                compiled,
+                cached: true,
+            })
+        });
+        Ok(ready.map_err(|error| Fault::Stale(error.root_cause().to_string())))
     }
 
     #[expect(
         unsafe_code,
         clippy::disallowed_methods,
-        reason = "the cache gives only what this installation wrote, see cache.rs"
+        reason = "only what was compiled for us, or what the cache has verified"
     )]
-    fn cached(&self, cache: &Cache, name: &str) -> Result<Option<Component>, Fault> {
-        let Some(code) = cache.get(name)? else {
-            return Ok(None);
-        };
-        // SAFETY: the bytes are those that `Component::serialize` gave for the component of this name, as the MAC over
-        // name and bytes proves; they are in memory, where no file can change them. Code of another wasmtime or with
-        // other settings has another name, and wasmtime refuses it.
-        let loaded = unsafe { Component::deserialize(self.engine.wasmtime(), &code) };
-        loaded
-            .map(Some)
-            .map_err(|error| Fault::Stale(error.root_cause().to_string()))
+    fn code_of(&self, compiled: &Compiled) -> wasmtime::Result<Component> {
+        // SAFETY: the bytes are those that `Engine::precompile_component` gave, in this process or in one that is this
+        // program and was started for it (see compile.rs), or those that such a start of this installation wrote for the
+        // component of this name, as the MAC over name and bytes proves (see cache.rs). They are in memory, where no file
+        // can change them. Code of another wasmtime or with other settings has another name, and wasmtime refuses it.
+        unsafe { Component::deserialize(self.engine.wasmtime(), compiled.code()) }
+    }
+
+    /// What cannot fit into its limits is told now, not to its first client.
+    fn refuse_needs(&self, needs: &Needs) -> Result<(), Vec<Diagnostic>> {
+        if let Some((has, what, most)) = needs.excess() {
+            let what = format!("has {has} {what}, and may have {most}");
+            let help = "no limit raises that: make several components of it";
+            return Err(self.wrong(Code::ComponentNeedsTooMuch, &what, help));
+        }
+        let most = self.wanted.limits.memory.unwrap_or(caps::MEMORY);
+        if needs.memory <= most {
+            return Ok(());
+        }
+        let (id, need) = (&self.wanted.id, least_size(needs.memory));
+        let what = format!(
+            "needs {need} of memory from the start, and may have {}",
+            size(most)
+        );
+        let help =
+            format!("set `limits.memory`: `memory = \"{need}\"` in `[component.{id}.limits]`");
+        Err(self.wrong(Code::ComponentNeedsMemory, &what, &help))
     }
 
     fn tell(&self, events: &Events, message: &str) {
@@ -297,11 +363,12 @@ impl Loader<'_> {
     fn refuse_missing(
         &self,
         imports: &[String],
-        artifact: &Artifact,
+        compiled: &Compiled,
     ) -> Result<(), Vec<Diagnostic>> {
         let missing: Vec<_> = imports
             .iter()
             .filter_map(|import| imports::missing(import))
+            .take(caps::LISTED)
             .collect();
         if missing.is_empty() {
             return Ok(());
@@ -310,7 +377,7 @@ impl Loader<'_> {
             let what = format!("imports {}", missing.what);
             let mut found = self.diagnostic(missing.code, &what).help(&missing.help);
             found.notes.extend(missing.note.clone());
-            found.notes.extend(artifact.made_by());
+            found.notes.extend(compiled.made_by());
             found
         };
         Err(missing.iter().map(tell).collect())
@@ -319,26 +386,26 @@ impl Loader<'_> {
     fn link(
         &self,
         component: &Component,
-        artifact: &Artifact,
+        compiled: &Compiled,
     ) -> Result<(Arc<ProxyPre<State>>, World), Vec<Diagnostic>> {
         let exports = imports::exports(component, self.engine.wasmtime());
-        let world = self.world(&exports, artifact)?;
+        let world = self.world(&exports, compiled)?;
         let pre = self
             .linker
             .instantiate_pre(component)
             .and_then(|pre| handler_of(pre, world))
-            .map_err(|error| self.mismatch(&error, artifact))?;
+            .map_err(|error| self.mismatch(&error, compiled))?;
         Ok((Arc::new(pre), world))
     }
 
-    fn world(&self, exports: &[String], artifact: &Artifact) -> Result<World, Vec<Diagnostic>> {
+    fn world(&self, exports: &[String], compiled: &Compiled) -> Result<World, Vec<Diagnostic>> {
         let worlds: Vec<_> = exports
             .iter()
             .filter_map(|name| Some((name, world_of(name)?)))
             .collect();
         match worlds[..] {
             [(_, world)] => Ok(world),
-            [] => Err(vec![self.no_handler(exports, artifact)]),
+            [] => Err(vec![self.no_handler(exports, compiled)]),
             _ => {
                 let names: Vec<_> = worlds.iter().map(|(name, _)| (*name).clone()).collect();
                 let what = format!("exports several HTTP handlers: {}", list(&names));
@@ -347,7 +414,7 @@ impl Loader<'_> {
         }
     }
 
-    fn no_handler(&self, exports: &[String], artifact: &Artifact) -> Diagnostic {
+    fn no_handler(&self, exports: &[String], compiled: &Compiled) -> Diagnostic {
         let found = match exports.is_empty() {
             true => "nothing".into(),
             false => list(exports),
@@ -358,7 +425,7 @@ impl Loader<'_> {
             error =
                 error.note("it is a program with a `main`, which runs once and takes no requests");
         }
-        error.notes.extend(artifact.made_by());
+        error.notes.extend(compiled.made_by());
         error.help("export `wasi:http/incoming-handler@0.2` or `wasi:http/handler@0.3`")
     }
 
@@ -387,7 +454,7 @@ impl Loader<'_> {
         let grants = Grants {
             component: wanted.id.clone(),
             allow: wanted.allow.clone(),
-            place: Some(wanted.place.clone()),
+            place: Some(wanted.place.clone()).filter(|place| !place.is_nowhere()),
             generation: self.generation,
         };
         let limits = &wanted.limits;
@@ -424,26 +491,26 @@ impl Loader<'_> {
         }
     }
 
-    fn unusable(&self, error: &artifact::Error) -> Vec<Diagnostic> {
-        let file = match &self.wanted.source {
-            Source::Local { path, .. } => path.display().to_string(),
-            _ => String::new(),
+    fn refused(&self, refusal: &Refusal) -> Vec<Diagnostic> {
+        let from = match &self.wanted.source {
+            Source::Local { path, .. } => format!(" from `{}`", path.display()),
+            Source::Bytes { .. } | Source::Remote { .. } | Source::Registry { .. } => String::new(),
         };
-        let what = format!("cannot be loaded from `{file}`: {error}");
-        let help = match (error, &self.wanted.build) {
-            (artifact::Error::Missing, Some(build)) => build_it("build it first", build),
-            (artifact::Error::Empty | artifact::Error::Truncated(_), Some(build)) => {
+        let what = format!("cannot be loaded{from}: {}", refusal.what);
+        let help = match (refusal.code, &self.wanted.build) {
+            (Code::ComponentMissing, Some(build)) => build_it("build it first", build),
+            (Code::ComponentEmpty | Code::ComponentTruncated, Some(build)) => {
                 build_it("build it again", build)
             }
-            _ => error.help().to_owned(),
+            _ => refusal.help.clone(),
         };
-        self.wrong(error.code(), &what, &help)
+        self.wrong(refusal.code, &what, &help)
     }
 
-    fn mismatch(&self, error: &wasmtime::Error, artifact: &Artifact) -> Vec<Diagnostic> {
+    fn mismatch(&self, error: &wasmtime::Error, compiled: &Compiled) -> Vec<Diagnostic> {
         let what = format!("does not fit this version of runner: {error:#}");
         let mut found = self.diagnostic(Code::ComponentMismatch, &what);
-        found.notes.extend(artifact.made_by());
+        found.notes.extend(compiled.made_by());
         vec![found.help("build it again with a current toolchain")]
     }
 
@@ -462,6 +529,24 @@ fn handler_of(pre: InstancePre<State>, world: World) -> wasmtime::Result<ProxyPr
         World::Http02 => p2::bindings::ProxyPre::new(pre).map(ProxyPre::P2),
         World::Http03 => p3::bindings::ServicePre::new(pre).map(ProxyPre::P3),
     }
+}
+
+/// A size that is no less, in words that a manifest takes.
+fn least_size(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes.div_ceil(1 << 10)),
+        _ => format!("{} MiB", bytes.div_ceil(1 << 20)),
+    }
+}
+
+/// A size in words.
+fn size(bytes: u64) -> String {
+    [(1 << 20, "MiB"), (1 << 10, "KiB")]
+        .into_iter()
+        .find(|(unit, _)| bytes.is_multiple_of(*unit))
+        .map_or(format!("{bytes} B"), |(unit, name)| {
+            format!("{} {name}", bytes / unit)
+        })
 }
 
 /// What to type where a component has yet to be built.
@@ -521,7 +606,7 @@ mod tests {
     #[tokio::test]
     async fn a_loader_that_ends_without_an_answer_is_told() {
         let id: ComponentId = "cart".parse().unwrap();
-        let answer = on_own_thread(|| std::panic::resume_unwind(Box::new(())));
+        let answer = on_own_thread(1 << 20, || std::panic::resume_unwind(Box::new(())));
         let error = answer.await.map(|(): ()| ()).map_err(|_| interrupted(&id));
         assert_eq!(
             error.unwrap_err().to_string(),
@@ -572,6 +657,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_size_is_told_as_a_manifest_takes_it() {
+        for (bytes, least, exact) in [
+            (1, "1 KiB", "1 B"),
+            (100 << 10, "100 KiB", "100 KiB"),
+            (1 << 20, "1 MiB", "1 MiB"),
+            ((128 << 20) + 16, "129 MiB", "134217744 B"),
+            (u64::MAX, "17592186044416 MiB", "18446744073709551615 B"),
+        ] {
+            assert_eq!(
+                (least_size(bytes), size(bytes)),
+                (least.into(), exact.into())
+            );
+        }
+    }
+
     /// The smallest component.
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
@@ -593,7 +694,11 @@ mod tests {
                         [component.empty]\nsource = \"empty.wasm\"\n";
             let cache = crate::CacheDir::Chosen(cache);
             Story {
-                engine: Engine::new(crate::EngineOptions { cache }).unwrap(),
+                engine: Engine::new(crate::EngineOptions {
+                    cache,
+                    ..Default::default()
+                })
+                .unwrap(),
                 artifact: Artifact::read(&file).unwrap(),
                 manifest: Manifest::parse(
                     text,
@@ -626,9 +731,9 @@ mod tests {
                 tenant: crate::tenant::Tenant::new("").id(),
                 generation: 1,
             };
-            let (_, cached) = loader.compile(&self.artifact, &events).unwrap();
+            let ready = loader.compile(&self.artifact, &events).unwrap();
             let told = told.lock().unwrap().clone();
-            (cached, told)
+            (ready.cached, told)
         }
     }
 
@@ -653,11 +758,13 @@ mod tests {
             assert_eq!(story.compile(), (false, vec![]));
             assert_eq!(story.compile(), (true, vec![]));
             let other = wasmtime::Engine::new(&config).unwrap();
-            let code = Component::from_binary(&other, EMPTY).unwrap().serialize();
-            let ours = Cache::name(&story.artifact.origin, story.engine.wasmtime());
-            assert_ne!(Cache::name(&story.artifact.origin, &other), ours);
+            let code = other.precompile_component(EMPTY).unwrap();
+            let code = Compiled::new(None, Needs::default(), &code);
+            let origin = story.artifact.origin();
+            let ours = Cache::name(&origin, story.engine.wasmtime());
+            assert_ne!(Cache::name(&origin, &other), ours);
             let cache = story.engine.cache().unwrap();
-            cache.put(&ours, &code.unwrap()).unwrap();
+            cache.put(&ours, code.as_bytes()).unwrap();
 
             let told = format!(
                 "empty: the compiled code of `empty` in the cache does not fit this engine: {what}; \

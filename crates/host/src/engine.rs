@@ -6,7 +6,9 @@ use std::thread;
 
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use crate::artifact::Artifact;
 use crate::cache::{Cache, CacheError};
+use crate::compile::{self, Compiled, Compiler, Slots};
 use crate::gate::Gate;
 use crate::pressure::Pressure;
 use crate::ticker::{Pace, Ticker};
@@ -21,6 +23,8 @@ pub struct Engine {
 struct Inner {
     wasmtime: wasmtime::Engine,
     cache: Option<Cache>,
+    compiler: Compiler,
+    compiling: Slots,
     /// What is wrong with the cache, until somebody who listens loads an app.
     untold: Mutex<Option<String>>,
     pace: Arc<Pace>,
@@ -33,6 +37,8 @@ struct Inner {
 pub struct EngineOptions {
     /// Where compiled code is kept between starts.
     pub cache: CacheDir,
+    /// Who compiles what is not kept.
+    pub compiler: Compiler,
 }
 
 /// A private directory for compiled code, made if it is not there.
@@ -56,8 +62,7 @@ impl Engine {
         let wasmtime =
             wasmtime::Engine::new(&config()).map_err(|e| Error::Engine(format!("{e:#}")))?;
         let (cache, untold) = open_cache(options.cache)?;
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let pace = Arc::new(Pace::new(Gate::new(cores)));
+        let pace = Arc::new(Pace::new(Gate::new(cores())));
         let ticker = Ticker::start(wasmtime.weak(), pace.clone()).map_err(|error| {
             Error::Engine(format!(
                 "the thread that stops guests in time cannot start: {error}"
@@ -67,6 +72,8 @@ impl Engine {
             inner: Arc::new(Inner {
                 wasmtime,
                 cache,
+                compiler: options.compiler,
+                compiling: Slots::new(cores().min(caps::COMPILES)),
                 untold: Mutex::new(untold),
                 pace,
                 _ticker: ticker,
@@ -83,6 +90,19 @@ impl Engine {
 
     pub(crate) fn pressure(&self) -> &Pressure {
         &self.inner.pressure
+    }
+
+    /// Compiles, when it is its turn. Blocks until that is done.
+    pub(crate) fn compile(&self, artifact: &Artifact) -> Result<Compiled, compile::Error> {
+        let _slot = self.inner.compiling.take();
+        self.inner
+            .compiler
+            .compile(&artifact.bytes, self.wasmtime())
+    }
+
+    /// The stack of a thread that loads components.
+    pub(crate) fn loader_stack(&self) -> usize {
+        self.inner.compiler.stack()
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -146,6 +166,18 @@ pub(crate) fn config() -> Config {
     config
 }
 
+/// The same settings for whoever compiles and runs nothing: the code is the same, and no pool is reserved.
+pub(crate) fn config_without_pool() -> Config {
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    config
+}
+
+/// How many cores there are.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(caps::INSTANCES)
@@ -165,4 +197,19 @@ fn pool() -> PoolingAllocationConfig {
         .linear_memory_keep_resident(256 * 1024)
         .table_keep_resident(64 * 1024);
     pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compiled_without_a_pool_runs_with_one() {
+        let engine = |config: Config| wasmtime::Engine::new(&config).unwrap();
+        let (with, without) = (engine(config()), engine(config_without_pool()));
+        assert_eq!(Cache::name("", &with), Cache::name("", &without));
+        let mut other = config_without_pool();
+        other.epoch_interruption(false);
+        assert_ne!(Cache::name("", &with), Cache::name("", &engine(other)));
+    }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 use crate::artifact::{self, Artifact, Form};
+use crate::compile::bytes;
 use crate::component::{World, world_of};
 use crate::{caps, imports};
 
@@ -108,13 +109,15 @@ impl Inspection {
 
     fn read(path: &Path) -> Result<Inspection, Unreadable> {
         let artifact = Artifact::read(path)?;
+        let size = artifact.bytes.len() as u64;
+        let unpacked = artifact::unpack(artifact.bytes.into())?;
         Validator::new_with_features(WasmFeatures::all())
-            .validate_all(&artifact.component)
+            .validate_all(&unpacked.component)
             .map_err(|error| artifact::broken(&error))?;
         let mut found = Inspection {
             digest: artifact.digest,
-            size: artifact.size,
-            producers: artifact.producers,
+            size,
+            producers: unpacked.producers,
             form: artifact.form,
             worlds: Vec::new(),
             imports: List::default(),
@@ -123,7 +126,7 @@ impl Inspection {
             tables: List::default(),
         };
         found
-            .walk(&artifact.component)
+            .walk(&unpacked.component)
             .map_err(|error| artifact::broken(&error))?;
         Ok(found)
     }
@@ -194,14 +197,6 @@ impl Inspection {
 /// The module that is open; memories and tables stand in modules alone.
 fn current(open: &[Option<u64>]) -> u64 {
     open.last().copied().flatten().unwrap_or_default()
-}
-
-/// Pages are 64 KiB unless the memory says otherwise.
-fn bytes(pages: u64, page_size_log2: Option<u32>) -> u64 {
-    1_u64
-        .checked_shl(page_size_log2.unwrap_or(16))
-        .and_then(|page| pages.checked_mul(page))
-        .unwrap_or(u64::MAX)
 }
 
 impl Name {

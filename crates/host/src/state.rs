@@ -76,7 +76,7 @@ pub(crate) struct Memory {
 }
 
 /// What a table element costs the host.
-const ELEMENT: u64 = 16;
+const ELEMENT: u64 = caps::TABLE_ELEMENT;
 
 impl Memory {
     fn new(limit: u64) -> Memory {

@@ -291,6 +291,22 @@ pub enum Code {
     ComponentTooDeep,
     /// A component has too many types.
     ComponentTypesTooLarge,
+    /// Compiling a component takes more memory than it may.
+    CompilingTakesMemory,
+    /// Compiling a component takes longer than it may.
+    CompilingTakesTime,
+    /// What a component is compiled to is larger than it may be.
+    CompiledTooLarge,
+    /// The process that compiles a component failed.
+    CompilerFailed,
+    /// The process that compiles a component was killed.
+    CompilerKilled,
+    /// No process can be started that compiles a component.
+    CompilerNotStarted,
+    /// A component needs more memory from the start than it may have.
+    ComponentNeedsMemory,
+    /// A component has more instances, memories or tables than one may have, or a larger table.
+    ComponentNeedsTooMuch,
     /// Loading a component was interrupted.
     LoadingInterrupted,
     /// A component imports what nothing provides.

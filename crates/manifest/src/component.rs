@@ -47,6 +47,37 @@ pub struct Component {
     pub grants: BTreeMap<&'static str, Place>,
 }
 
+impl Component {
+    /// A component that is made in code and granted nothing. Its fields say what it is granted and how much it may use.
+    ///
+    /// ```
+    /// use runner_manifest::{AllowList, Component, Source};
+    /// let mut shop = Component::new("shop".parse()?, Source::bytes(*b"\0asm"));
+    /// assert!(shop.allow.rules().is_empty());
+    /// shop.allow = AllowList::parse(["https://api.example.com"])?;
+    /// shop.limits.memory = Some(64 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(id: ComponentId, source: Source) -> Component {
+        Component {
+            id,
+            description: String::new(),
+            source,
+            environment: BTreeMap::new(),
+            variables: BTreeMap::new(),
+            files: Vec::new(),
+            file_places: Vec::new(),
+            exclude_files: Vec::new(),
+            allow: AllowList::default(),
+            limits: Limits::default(),
+            unsupported: Vec::new(),
+            build: None,
+            place: Place::nowhere(),
+            grants: BTreeMap::new(),
+        }
+    }
+}
+
 /// Files that a component may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileMount {

@@ -79,8 +79,11 @@ impl Diagnostic {
         Diagnostic::new(Level::Denied, Code::Denied, message)
     }
 
-    /// Marks a place, with the words beside it.
+    /// Marks a place, with the words beside it; what is in no file cannot be marked.
     pub fn at(mut self, place: Place, label: impl Into<String>) -> Diagnostic {
+        if place.is_nowhere() {
+            return self;
+        }
         self.place = Some(place);
         self.label = label.into();
         self

@@ -42,7 +42,7 @@ pub use header::is_ours;
 pub use host::{BadHost, Host};
 pub use id::{BadComponentId, ComponentId};
 pub use limits::{InstanceReuse, Limits, Rate};
-pub use manifest::{Flawed, Manifest, veiled};
+pub use manifest::{Flawed, Manifest, NotAdded, veiled};
 pub use mount::{Base, Mount, slug};
 pub use operator::Operator;
 pub use path::{BadPath, NormalPath};

@@ -2,6 +2,7 @@
 
 mod application;
 mod declared;
+mod made;
 mod syntax;
 mod triggers;
 mod values;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub(crate) use self::declared::Declared;
+pub use self::made::NotAdded;
 pub(crate) use self::syntax::not_toml;
 pub use self::values::veiled;
 use crate::component::{self, Shared};

@@ -73,6 +73,16 @@ impl File {
 }
 
 impl Place {
+    /// The place of what is written in no file but made in code. No message shows it.
+    pub fn nowhere() -> Place {
+        File::new(Path::new(""), "").place(0..0)
+    }
+
+    /// Whether it is in no file.
+    pub fn is_nowhere(&self) -> bool {
+        self.path().as_os_str().is_empty()
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.file.path

@@ -76,7 +76,7 @@ fn beside_flaws(
 fn has_file(component: &Component) -> bool {
     match &component.source {
         Source::Local { path, .. } => path.is_file(),
-        Source::Remote { .. } | Source::Registry { .. } => false,
+        Source::Bytes { .. } | Source::Remote { .. } | Source::Registry { .. } => false,
     }
 }
 
@@ -133,10 +133,11 @@ fn load(
             }
         }
         Err(error) => {
+            let exit = load::exit_of(&error);
             diagnostics.extend(error.diagnostics);
             diagnostics.extend(failed);
             Report {
-                exit: Exit::App,
+                exit,
                 app: None,
                 diagnostics,
             }

@@ -56,6 +56,9 @@ use crate::print::Print;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    if let Some(code) = runner_host::compile_if_asked(std::env::args_os()) {
+        return code;
+    }
     match completions::answered() {
         Ok(true) => return Exit::Done.into(),
         Ok(false) => {}

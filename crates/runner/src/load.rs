@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use runner_host::{App, CacheDir, Engine, EngineOptions, Error, Services};
-use runner_manifest::{Flawed, Manifest, Source, Variables};
+use runner_host::{
+    App, CacheDir, CompileProcess, Compiler, Engine, EngineOptions, Error, LoadError, Services,
+};
+use runner_manifest::{Code, Flawed, Manifest, Source, Variables};
 use runner_outbound::{Options, Outbound};
 
 use crate::cli::{AppArgs, CacheArgs, DoorArgs, OperatorArgs};
@@ -95,7 +97,7 @@ pub(crate) fn files(manifest: &Manifest) -> Vec<PathBuf> {
         .values()
         .filter_map(|component| match &component.source {
             Source::Local { path, .. } => Some(path.clone()),
-            Source::Remote { .. } | Source::Registry { .. } => None,
+            Source::Bytes { .. } | Source::Remote { .. } | Source::Registry { .. } => None,
         });
     std::iter::once(manifest.path.clone())
         .chain(sources)
@@ -134,9 +136,13 @@ pub(crate) fn no_cache_warning(args: &CacheArgs, environment: &Environment) -> O
     wanted.then(warning)
 }
 
-/// Makes the engine.
+/// Makes the engine. What it compiles, it compiles in processes of this very program.
 pub(crate) fn engine(cache: CacheDir) -> Result<Engine, Failure> {
-    Engine::new(EngineOptions { cache }).map_err(|error| match &error {
+    let options = EngineOptions {
+        cache,
+        compiler: Compiler::Process(CompileProcess::this()),
+    };
+    Engine::new(options).map_err(|error| match &error {
         Error::Cache(cache) => Failure::new(Exit::Environment, &error, cache.help()),
         Error::Engine(why) if why.contains("mmap") => Failure::new(
             Exit::Environment,
@@ -145,6 +151,18 @@ pub(crate) fn engine(cache: CacheDir) -> Result<Engine, Failure> {
         ),
         _ => Failure::of(Exit::Environment, &error),
     })
+}
+
+/// Whose fault it is that an app is not loaded: the machine's, where there is no process to compile in.
+pub(crate) fn exit_of(error: &LoadError) -> Exit {
+    let all = &error.diagnostics;
+    match all
+        .iter()
+        .all(|found| found.code == Code::CompilerNotStarted)
+    {
+        true => Exit::Environment,
+        false => Exit::App,
+    }
 }
 
 /// Makes the door out.
@@ -187,7 +205,7 @@ impl Loader {
         match loading.await {
             Ok(Ok(app)) => Ok(Arc::new(app)),
             Ok(Err(error)) => Err(Failure::diagnosed(
-                Exit::App,
+                exit_of(&error),
                 runner_manifest::Error {
                     diagnostics: error.diagnostics,
                 },

@@ -14,7 +14,7 @@ use super::dir::{PrivateDir, us};
 use super::key::{Key, TAG};
 
 /// How every entry begins. Changes with the format.
-pub(super) const MAGIC: [u8; 16] = *b"runner's code 2\n";
+pub(super) const MAGIC: [u8; 16] = *b"runner's code 3\n";
 
 /// Where each part of the head ends.
 const WHOSE: usize = MAGIC.len() + 8;

@@ -180,7 +180,7 @@ impl<'a> Shared<'a> {
 
 fn remote(id: &ComponentId, source: &Source) -> Option<Unsupported> {
     let what = match source {
-        Source::Local { .. } => return None,
+        Source::Local { .. } | Source::Bytes { .. } => return None,
         Source::Remote { .. } => "source.url",
         Source::Registry { .. } => "source.package",
     };

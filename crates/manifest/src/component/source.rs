@@ -1,6 +1,7 @@
 //! Where a component's bytes are.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::raw::{Item, Table, Text};
 use crate::{Code, Diagnostic, Place};
@@ -13,6 +14,13 @@ pub enum Source {
         /// Its path, joined to the manifest's folder.
         path: PathBuf,
         /// Where it is written.
+        place: Place,
+    },
+    /// What a program has in memory, see [`Source::bytes`]; no manifest can say this.
+    Bytes {
+        /// A component, or a core module that says of which component it is the core.
+        bytes: Arc<[u8]>,
+        /// [`Place::nowhere`].
         place: Place,
     },
     /// A URL, with the digest of what must be there.
@@ -38,10 +46,19 @@ pub enum Source {
 }
 
 impl Source {
+    /// A component that a program has in memory.
+    pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Source {
+        Source::Bytes {
+            bytes: bytes.into(),
+            place: Place::nowhere(),
+        }
+    }
+
     /// Where it is written.
     pub fn place(&self) -> &Place {
         match self {
             Source::Local { place, .. }
+            | Source::Bytes { place, .. }
             | Source::Remote { place, .. }
             | Source::Registry { place, .. } => place,
         }
