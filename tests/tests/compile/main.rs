@@ -145,7 +145,7 @@ async fn e43_a_component_that_was_written_to_hurt_is_compiled_or_refused() {
 #[tokio::test]
 async fn e43_beyond_its_limits_a_compile_is_ended_and_told() {
     let limits = CompileLimits::default();
-    let help = "\nhelp: build it with optimisation, or make several components of it\n";
+    let help = "\nhelp: build it with optimisation, or make several components of it";
     let rows = [
         (
             CompileLimits {
@@ -229,7 +229,7 @@ async fn a_process_that_does_not_answer_is_told_for_what_it_did() {
     let wasm = fs::read(guest("traps")).expect("prebuilt");
     for (program, code, what, help) in rows {
         let told = load(&wasm, CacheDir::None, compiler(program)).await;
-        let text = format!("error: component `bomb` cannot be loaded: {what}\nhelp: {help}\n");
+        let text = format!("error: component `bomb` cannot be loaded: {what}\nhelp: {help}");
         assert_eq!(told.unwrap_err(), (code, text), "{program}");
     }
     let mut hangs = compiler("hangs");
