@@ -50,6 +50,8 @@ const GUESTS: &[Guest] = &[
     demo("upstream", "demo/guests/upstream"),
     story("probe", "tests/guests/probe", COMPONENT),
     story("probe3", "tests/guests/probe3", COMPONENT),
+    story("rogue", "tests/guests/rogue", COMPONENT),
+    story("rogue3", "tests/guests/rogue3", COMPONENT),
     story("variables", "tests/guests/variables", COMPONENT),
     story("preview1", "tests/guests/preview1", MODULE),
     script("c", "tests/guests/c"),
