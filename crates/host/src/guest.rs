@@ -101,6 +101,7 @@ pub(crate) fn store(
         Store::try_new(engine, state).map_err(|e| Error::Instantiate(format!("{e:#}")))?;
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(caps::HOSTCALL_FUEL);
+    store.set_max_component_handles(caps::RESOURCES);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         if meter.is_spent() {
@@ -192,8 +193,9 @@ async fn run_03(
     Ok(())
 }
 
-/// wasmtime has no public type for this one.
+/// wasmtime has no public type for these two.
 const FUEL: &str = "fuel allocated for hostcalls has been exhausted";
+const HANDLES: &str = "store handle limit exceeded";
 
 /// Why a guest ended that did not return: the one place where wasmtime's errors become ours.
 fn failure(error: &wasmtime::Error, state: &State, meter: &Meter) -> Error {
@@ -221,6 +223,9 @@ fn failure(error: &wasmtime::Error, state: &State, meter: &Meter) -> Error {
         (_, Some(trap)) => trapped(format!("trapped: {trap}")),
         (None, None) if error.root_cause().to_string().ends_with(FUEL) => {
             return Error::HostcallFuel(caps::HOSTCALL_FUEL);
+        }
+        (None, None) if error.root_cause().to_string().ends_with(HANDLES) => {
+            return Error::Handles(caps::RESOURCES);
         }
         (None, None) => trapped(format!("failed: {}", error.root_cause())),
     };
