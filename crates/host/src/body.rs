@@ -220,6 +220,12 @@ impl Written {
         }
         match frame {
             Poll::Ready(None) if self.failed => Poll::Ready(Some(Err(CutShort.into()))),
+            Poll::Ready(Some(Ok(frame))) if is_too_much(&frame, record.as_deref()) => {
+                self.run = Run::Over;
+                let what = "a body that is longer than its `content-length`".to_owned();
+                self.fail(&Error::NotHttp(what), record);
+                Poll::Ready(Some(Err(CutShort.into())))
+            }
             Poll::Ready(Some(Err(error))) => {
                 self.fail(&Error::Unfinished, record);
                 Poll::Ready(Some(Err(error.into())))
@@ -314,6 +320,16 @@ impl Written {
     async fn drain(mut self) {
         while let Some(Ok(_)) = std::future::poll_fn(|cx| self.poll(cx, None)).await {}
     }
+}
+
+/// Whether a body is longer with this frame than its head says: sent up to there, it would look whole.
+fn is_too_much(frame: &Frame<Bytes>, record: Option<&Recorder>) -> bool {
+    let Some((record, expected)) = record.and_then(|record| Some((record, record.expected?)))
+    else {
+        return false;
+    };
+    let more = frame.data_ref().map_or(0, |data| data.len() as u64);
+    record.record.bytes + more > expected
 }
 
 /// The rest of a guest's run.
@@ -481,3 +497,6 @@ where
     })
     .boxed_unsync()
 }
+
+#[cfg(test)]
+mod tests;
