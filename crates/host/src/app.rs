@@ -20,6 +20,7 @@ use crate::denials::Denials;
 use crate::event::{Event, Events, Execution, Outcome, Record, RequestId};
 use crate::handler::{Call, Handler};
 use crate::identity::{self, Seen};
+use crate::inside::Calls;
 use crate::tenant::Tenant;
 use crate::trace::{Trace, Tracing};
 use crate::usage::Used;
@@ -96,6 +97,8 @@ pub(crate) enum Target {
 struct Turn {
     request_id: RequestId,
     depth: u8,
+    /// Those of the request that led here; none for a client's own.
+    calls: Option<Arc<Calls>>,
     denials: Arc<AtomicU64>,
     component: Option<ComponentId>,
     route: Option<String>,
@@ -197,7 +200,7 @@ impl App {
         B::Error: Into<BoxError>,
     {
         let trace = Trace::of_request(request.headers(), self.services.tracing);
-        let turn = Turn::new(0, trace);
+        let turn = Turn::new(0, None, trace);
         self.answer(turn, Target::Route, request.map(into_wasi), client)
             .await
     }
@@ -208,6 +211,7 @@ impl App {
         target: Target,
         mut request: Request<WasiBody>,
         depth: u8,
+        calls: Arc<Calls>,
         caller: &Trace,
     ) -> Response<Body> {
         let authority = request
@@ -223,7 +227,7 @@ impl App {
             authority,
             forwarded: Forwarded::Removed,
         };
-        let turn = Turn::new(depth, caller.child());
+        let turn = Turn::new(depth, Some(calls), caller.child());
         self.answer(turn, target, request, client).await
     }
 
@@ -271,9 +275,6 @@ impl App {
         mut request: Request<WasiBody>,
         client: &Client,
     ) -> Result<Response<Body>, Error> {
-        if turn.depth > caps::DEPTH {
-            return Err(Error::Loop(caps::DEPTH));
-        }
         let path = NormalPath::parse(request.uri().path())?;
         let (id, found) = match &target {
             Target::Component(id) => (id, None),
@@ -290,6 +291,7 @@ impl App {
         };
         let handler = self.handlers.get(id).ok_or(Error::NoRoute)?;
         turn.component = Some(id.clone());
+        turn.may_go_on()?;
         let seen = found
             .as_ref()
             .map_or_else(|| Seen::name(&path), Seen::route);
@@ -357,7 +359,7 @@ impl Services {
         client: Option<SocketAddr>,
         answer: impl FnOnce(RequestId) -> Response<Body>,
     ) -> Response<Body> {
-        let turn = Turn::new(0, Trace::root(self.tracing));
+        let turn = Turn::new(0, None, Trace::root(self.tracing));
         let response = answer(turn.request_id);
         self.record(turn, method, path, client, None, response)
     }
@@ -369,7 +371,7 @@ impl Services {
         client: Client,
         answer: Result<Response<Body>, Error>,
     ) -> Response<Body> {
-        let turn = Turn::new(0, Trace::of_request(request.headers(), self.tracing));
+        let turn = Turn::new(0, None, Trace::of_request(request.headers(), self.tracing));
         let refuse = |error| {
             (self.refuse)(&Refused {
                 request_id: turn.request_id,
@@ -457,16 +459,28 @@ impl Drop for Waiting<'_> {
 }
 
 impl Turn {
-    fn new(depth: u8, trace: Trace) -> Turn {
+    fn new(depth: u8, calls: Option<Arc<Calls>>, trace: Trace) -> Turn {
         Turn {
             request_id: RequestId::next(),
             depth,
+            calls,
             denials: Arc::default(),
             component: None,
             route: None,
             started: Instant::now(),
             trace,
             execution: None,
+        }
+    }
+
+    /// Whether another guest may run for the request that led here.
+    fn may_go_on(&self) -> Result<(), Error> {
+        if self.depth > caps::DEPTH {
+            return Err(Error::Loop(caps::DEPTH));
+        }
+        match &self.calls {
+            Some(calls) if !calls.begin() => Err(Error::Calls(caps::CALLS)),
+            _ => Ok(()),
         }
     }
 
@@ -486,6 +500,7 @@ impl Turn {
             app: app.clone(),
             request_id: self.request_id,
             depth: self.depth,
+            calls: self.calls.clone(),
             denials: self.denials.clone(),
             trace,
         }

@@ -74,7 +74,7 @@ pub const WASM_STACK: usize = 512 * 1024;
 /// Stack of a guest's fiber: [`WASM_STACK`] plus the host functions it calls.
 pub const FIBER_STACK: usize = 2 * 1024 * 1024;
 
-/// Handles a guest may hold at once: requests, fields, streams, pollables.
+/// Handles a guest may hold at once: requests, fields, streams, pollables, tasks; and things of the host behind them.
 pub const RESOURCES: usize = 10_000;
 
 /// Bytes a single call may make the host copy out of a guest (lists and strings of its arguments).
@@ -124,6 +124,8 @@ pub const OUTBOUND_PER_COMPONENT: usize = 256;
 
 /// Calls inside an app, from one component to the next: A to B to A is two.
 pub const DEPTH: u8 = 8;
+/// Calls inside an app that one request leads to, all levels together: ten calls that make ten calls each are 110.
+pub const CALLS: u32 = 100;
 
 /// Largest `.wasm` that is read. CPython with a few libraries is 40 MiB.
 pub const ARTIFACT: u64 = 256 * 1024 * 1024;

@@ -83,6 +83,9 @@ pub enum Error {
     /// Components of the app called one another too deeply.
     #[error("calls inside the app are nested more than {0} deep")]
     Loop(u8),
+    /// One request led to too many calls inside the app.
+    #[error("the request leads to more than {0} calls inside the app")]
+    Calls(u32),
     /// The guest gave an error instead of a response, `wasi:http/types.error-code`.
     #[error("answered with the error `{}`", code(.0))]
     Guest(HttpError),
@@ -98,9 +101,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether calls inside the app were nested too deeply, here or where the guest passes it on from.
+    /// Whether calls inside the app were nested too deeply or too many, here or where the guest passes it on from.
     pub fn is_loop(&self) -> bool {
-        matches!(self, Error::Loop(_) | Error::Guest(HttpError::LoopDetected))
+        matches!(
+            self,
+            Error::Loop(_) | Error::Calls(_) | Error::Guest(HttpError::LoopDetected)
+        )
     }
 
     /// The limit of the component that was hit, where it was one.

@@ -23,6 +23,7 @@ use crate::component::World;
 use crate::event::{RequestId, Stream};
 use crate::files::Files;
 use crate::guest::{self, Answer, Guest};
+use crate::inside::Calls;
 use crate::limit::Hits;
 use crate::log::{ComponentLog, LogStream};
 use crate::meter::Meter;
@@ -70,6 +71,8 @@ pub(crate) struct Call {
     pub(crate) request_id: RequestId,
     /// How many calls inside the app led here.
     pub(crate) depth: u8,
+    /// Those of the request that led here; none for a client's own.
+    pub(crate) calls: Option<Arc<Calls>>,
     pub(crate) denials: Arc<AtomicU64>,
     /// The span of the instance that handles it.
     pub(crate) trace: Trace,
@@ -165,6 +168,7 @@ impl Handler {
             grants: self.grants.clone(),
             request_id: call.request_id,
             depth: call.depth,
+            calls: call.calls,
             interface: self.world.outgoing(),
             of_instance: Arc::new(Semaphore::new(self.outbound_per_instance)),
             of_component: self.outbound.clone(),

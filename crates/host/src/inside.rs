@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,9 +18,20 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
-use crate::BoxError;
 use crate::app::{App, Target};
 use crate::trace::Trace;
+use crate::{BoxError, caps};
+
+/// The calls inside the app that one request leads to, over all levels.
+#[derive(Default)]
+pub(crate) struct Calls(AtomicU32);
+
+impl Calls {
+    /// Whether there may be one more.
+    pub(crate) fn begin(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) < caps::CALLS
+    }
+}
 
 /// The boxed future breaks a cycle of types: a call inside the app makes an instance, which makes calls.
 type Call = Pin<Box<dyn Future<Output = Response<crate::Body>> + Send>>;
@@ -30,10 +42,12 @@ pub(crate) async fn call(
     target: Target,
     request: Request<WasiBody>,
     depth: u8,
+    calls: Arc<Calls>,
     caller: Trace,
 ) -> Result<Response<Answer>, HttpError> {
     let (head, answer) = oneshot::channel();
-    let call: Call = Box::pin(async move { app.call(target, request, depth, &caller).await });
+    let call: Call =
+        Box::pin(async move { app.call(target, request, depth, calls, &caller).await });
     let callee = Callee(tokio::spawn(drive(call, head)).abort_handle());
     // Without an answer the callee's task has panicked, which tokio has told.
     let response = answer.await.map_err(|_| HttpError::InternalError(None))?;

@@ -20,6 +20,7 @@ use crate::app::{App, Target};
 use crate::bucket::Bucket;
 use crate::call::Ongoing;
 use crate::event::{Decision, Event, RequestId, Verdict};
+use crate::inside::Calls;
 use crate::limit::{Hits, Limit};
 use crate::trace::Trace;
 use crate::usage::Usage;
@@ -38,6 +39,8 @@ pub(crate) struct Outgoing {
     pub(crate) request_id: RequestId,
     /// How many calls inside the app led to this instance.
     pub(crate) depth: u8,
+    /// Those of the request that led here; none before a client's own request has led to one.
+    pub(crate) calls: Option<Arc<Calls>>,
     pub(crate) interface: &'static str,
     pub(crate) of_instance: Arc<Semaphore>,
     pub(crate) of_component: Arc<Semaphore>,
@@ -179,9 +182,10 @@ impl WasiHttpHooks for Outgoing {
             Permitted::Component(id, _) => Target::Component(id),
         };
         let (app, depth) = (self.app.clone(), self.depth + 1);
+        let calls = self.calls.get_or_insert_default().clone();
         Box::new(async move {
             let caller = ongoing.trace.clone();
-            match inside::call(app, target, request, depth, caller).await {
+            match inside::call(app, target, request, depth, calls, caller).await {
                 Ok(response) => Ok(sent(response, slots, ongoing)),
                 Err(error) => {
                     ongoing.failed(&error);

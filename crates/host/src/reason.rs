@@ -48,6 +48,8 @@ pub enum Reason {
     Overload,
     /// Calls inside the app were nested too deeply.
     Loop,
+    /// One request led to too many calls inside the app.
+    Calls,
     /// It answered with something that is not HTTP.
     NotHttp,
     /// It answered with an error.
@@ -90,6 +92,7 @@ impl Reason {
             | Reason::SlowClient
             | Reason::Overload
             | Reason::Loop
+            | Reason::Calls
             | Reason::NotHttp
             | Reason::Error
             | Reason::Instantiate
@@ -122,6 +125,7 @@ impl Error {
             Error::GaveUp(_) => Reason::SlowClient,
             Error::Overloaded => Reason::Overload,
             Error::Loop(_) => Reason::Loop,
+            Error::Calls(_) => Reason::Calls,
             Error::NotHttp(_) => Reason::NotHttp,
             Error::Guest(_) => Reason::Error,
             Error::Instantiate(_) => Reason::Instantiate,
@@ -163,7 +167,7 @@ mod tests {
         assert_eq!(
             names.join(" "),
             "cpu request_timeout response_timeout after_response oom stack_overflow trap exit no_response unfinished \
-             handles hostcall_fuel header_size request_body response_body concurrency instances slow_client overload loop not_http error instantiate not_served"
+             handles hostcall_fuel header_size request_body response_body concurrency instances slow_client overload loop calls not_http error instantiate not_served"
         );
     }
 }

@@ -92,7 +92,7 @@ fn status(error: &Error) -> StatusCode {
         Error::Capacity(_) | Error::Instances(_) | Error::GaveUp(_) | Error::Overloaded => {
             StatusCode::SERVICE_UNAVAILABLE
         }
-        Error::Loop(_) => StatusCode::LOOP_DETECTED,
+        Error::Loop(_) | Error::Calls(_) => StatusCode::LOOP_DETECTED,
         Error::Guest(_) if error.is_loop() => StatusCode::LOOP_DETECTED,
         Error::NotHttp(_) => StatusCode::BAD_GATEWAY,
         Error::Guest(_) if error.blames_upstream() => StatusCode::BAD_GATEWAY,
@@ -206,6 +206,7 @@ mod tests {
                 "500\nInternal Server Error\nrequest id: ID\n",
             ),
             (Error::Loop(7), "508\nLoop Detected\nrequest id: ID\n"),
+            (Error::Calls(7), "508\nLoop Detected\nrequest id: ID\n"),
             (
                 Error::NoResponse,
                 "500\nInternal Server Error\nrequest id: ID\n",
