@@ -204,6 +204,11 @@ impl Server {
         self.status("VmData:")
     }
 
+    /// How much memory it has in use, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
     /// Lets it have no more than this of a resource from now on; all that there is where no number is given.
     pub fn limit(&self, resource: Resource, most: Option<u64>) {
         let limit = Rlimit {

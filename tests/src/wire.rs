@@ -38,6 +38,12 @@ impl Wire {
         self.stream.set_zero_linger().expect("a socket");
     }
 
+    /// Takes what is there, and says how much that was; nothing at the end.
+    pub async fn some(&mut self) -> usize {
+        let mut bytes = vec![0; 64 * 1024];
+        self.stream.read(&mut bytes).await.unwrap_or(0)
+    }
+
     /// Reads up to the end of a response's head.
     pub async fn head(&mut self) -> String {
         self.until("\r\n\r\n").await

@@ -1,0 +1,169 @@
+//! Files: what lies outside is not reached, and what lies inside is not changed.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+use runner_tests::{App, Oracle, Protocol};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use crate::ROGUES;
+
+/// Two folders.
+const FILES: &str = "files = [{ source = \"one\", destination = \"/one\" }, \
+                     { source = \"two\", destination = \"/two\" }]";
+
+fn app(source: &str) -> App {
+    let app = Oracle::app(source, FILES);
+    for name in ["one/a.txt", "one/deep/b.txt", "two/c.txt"] {
+        app.file(name, name);
+    }
+    app
+}
+
+/// `not-permitted`, as JSON.
+const DENIED: &str = "\"not-permitted\"";
+
+#[tokio::test]
+async fn e32_e36_no_path_leads_out() {
+    let long = "a".repeat(4096);
+    for source in ROGUES {
+        let oracle = Oracle::serve(app(source)).await;
+        for (path, outcome) in [
+            ("a.txt", "\"done\""),
+            ("deep/../a.txt", "\"done\""),
+            ("../../etc/passwd", DENIED),
+            ("/etc/passwd", DENIED),
+            ("/", DENIED),
+            ("..", DENIED),
+            ("deep/../../two/c.txt", DENIED),
+            ("deep/../..", DENIED),
+            ("../one/a.txt", DENIED),
+            ("/proc/self/mem", DENIED),
+            ("/proc/self/maps", DENIED),
+            ("/proc/self/environ", DENIED),
+            ("/proc/self/fd/0", DENIED),
+            ("../../../../../../../proc/self/environ", DENIED),
+            ("/dev/zero", DENIED),
+            ("/dev/stdin", DENIED),
+            ("a.txt%00.png", "\"invalid\""),
+            ("", "\"no-entry\""),
+            ("a.txt/", "\"not-directory\""),
+            ("a.txt/..", "\"not-directory\""),
+            (&long, "\"name-too-long\""),
+        ] {
+            let path = format!("/open?path={path}");
+            oracle.answers(Protocol::Http1, &path, outcome).await;
+        }
+        oracle.over().await;
+    }
+}
+
+#[tokio::test]
+async fn e33_e34_e35_e38_what_is_read_only_is_not_changed() {
+    for source in ROGUES {
+        let oracle = Oracle::serve(app(source)).await;
+        let copies = oracle.folder().join("tmp");
+        let before = state(&copies);
+        let has = |name: &str| before.iter().any(|(path, ..)| path.ends_with(name));
+        assert!(
+            has("a.txt") && has("deep/b.txt") && has("c.txt"),
+            "{before:?}"
+        );
+        for change in [
+            "create&path=new",
+            "create-only&path=new",
+            "create-only&path=a.txt",
+            "truncate&path=a.txt",
+            "write&path=a.txt",
+            "write-to&path=a.txt",
+            "set-size&path=a.txt",
+            "unlink&path=a.txt",
+            "make-folder&path=new",
+            "remove-folder&path=deep",
+            "symlink&path=new&to=a.txt",
+            "symlink&path=new&to=/etc",
+            "symlink&path=new&to=../../..",
+            "link&path=a.txt&to=b.txt",
+            "link&path=a.txt&to=b.txt&to-folder=1",
+            "link&path=c.txt&to=c.txt&folder=1",
+            "rename&path=a.txt&to=b.txt",
+            "rename&path=a.txt&to=b.txt&to-folder=1",
+            "rename&path=c.txt&to=c.txt&folder=1",
+        ] {
+            let path = format!("/change?how={change}");
+            oracle.answers(Protocol::Http1, &path, DENIED).await;
+        }
+        for (times, outcomes) in [
+            ("seconds=1&nanoseconds=1", [DENIED; 2]),
+            ("seconds=1&nanoseconds=1000000000", [DENIED, "\"invalid\""]),
+            ("seconds=18446744073709551615", [DENIED, "\"overflow\""]),
+            ("", [DENIED, "\"overflow\""]),
+        ] {
+            for how in ["set-times", "set-times-at"] {
+                let path = format!("/change?how={how}&path=a.txt&{times}");
+                let seen = oracle.attack(Protocol::Http1, &path).await;
+                assert!(outcomes.contains(&&*seen.body), "{path}: {seen:?}");
+            }
+        }
+        assert_eq!(state(&copies), before);
+        oracle.over().await;
+    }
+}
+
+/// Each file and folder below, with what would show that it was changed.
+fn state(folder: &Path) -> Vec<(PathBuf, u64, u64, i64)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("readable").path();
+        let about = fs::symlink_metadata(&path).expect("there");
+        if about.is_dir() {
+            found.extend(state(&path));
+        }
+        found.push((path, about.len(), about.nlink(), about.mtime_nsec()));
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn e33_what_becomes_of_a_source_afterwards_is_not_seen() {
+    for source in ROGUES {
+        let oracle = Oracle::serve(app(source)).await;
+        let one = oracle.folder().join("one");
+        fs::remove_dir_all(&one).expect("ours");
+        symlink("/etc", &one).expect("ours");
+        for (path, outcome) in [
+            ("a.txt", "\"done\""),
+            ("passwd", "\"no-entry\""),
+            ("deep/b.txt", "\"done\""),
+        ] {
+            let path = format!("/open?path={path}");
+            oracle.answers(Protocol::Http1, &path, outcome).await;
+        }
+        oracle.over().await;
+    }
+}
+
+#[tokio::test]
+async fn e36_what_is_no_file_is_not_given() {
+    for source in ROGUES {
+        let app = app(source);
+        let fifo = app.path().join("one/fifo");
+        make_fifo(&fifo);
+        let socket = app.path().join("one/socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("ours");
+        let oracle = Oracle::serve(app).await;
+        for path in ["fifo", "socket"] {
+            let path = format!("/open?path={path}");
+            oracle.answers(Protocol::Http1, &path, "\"no-entry\"").await;
+        }
+        oracle.over().await;
+    }
+}
+
+fn make_fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).expect("ours");
+    let kind = fs::symlink_metadata(path).expect("made").file_type();
+    assert!(kind.is_fifo());
+}
