@@ -153,7 +153,7 @@ impl Server {
         let args: Vec<&str> = fixed.iter().chain(args).copied().collect();
         let command = process::command(app.path(), &args, None);
         let (child, log) = spawn(command, None, Reader::Story);
-        let served = |line: &Value| Some(line.as_str()?.split_once(" is served on ")?.1.to_owned());
+        let served = |line: &Value| Some(line.as_str()?.split_once(" served on ")?.1.to_owned());
         let started = log.wait(|line| served(line).is_some()).await;
         let url = started.as_ref().and_then(served);
         let pid = Pid::from_raw(child.id().expect("not waited for") as i32).expect("not zero");

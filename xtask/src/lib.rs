@@ -8,6 +8,8 @@
 pub mod faults;
 pub mod guests;
 pub mod siege;
+pub mod soak;
+pub mod torture;
 pub mod traced;
 
 use std::path::Path;

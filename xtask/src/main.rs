@@ -1,13 +1,15 @@
-//! `cargo xtask guests [--check] [--out DIR]`, `cargo xtask faults`, `cargo xtask siege [NAME...]`, `cargo xtask traced`
+//! `cargo xtask guests [--check] [--out DIR]`, `cargo xtask faults`, `cargo xtask siege [NAME...]`, `cargo xtask torture`,
+//! `cargo xtask soak`, `cargo xtask traced`
 
 use std::env;
 use std::io::{self, Write};
+use std::iter::Peekable;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use xtask::{faults, guests, siege, traced};
+use xtask::{faults, guests, siege, soak, torture, traced};
 
 const USAGE: &str = "\
 usage: cargo xtask guests [--check] [--out DIR]
@@ -44,6 +46,16 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<String> {
     match arguments.next().as_deref() {
         Some("guests") => {}
         Some("siege") => return besiege(arguments),
+        Some("torture") => {
+            return help_or(torture::USAGE, arguments, |arguments| {
+                torture::run(xtask::root(), arguments, &mut io::stdout())
+            });
+        }
+        Some("soak") => {
+            return help_or(soak::USAGE, arguments, |arguments| {
+                soak::run(xtask::root(), arguments, &mut io::stdout())
+            });
+        }
         Some("traced") => return traced::run(xtask::root()),
         Some("faults") => return faults::run(xtask::root()),
         Some(faults::INSIDE) => {
@@ -71,14 +83,25 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<String> {
 }
 
 fn usage() -> String {
-    format!("{USAGE}\n\n{}", siege::USAGE)
+    let more = [siege::USAGE, torture::USAGE, soak::USAGE].join("\n\n");
+    format!("{USAGE}\n\n{more}")
 }
 
 fn besiege(arguments: impl Iterator<Item = String>) -> Result<String> {
+    help_or(siege::USAGE, arguments, |arguments| {
+        siege::run(xtask::root(), arguments, &mut io::stdout())
+    })
+}
+
+fn help_or<I: Iterator<Item = String>>(
+    usage: &str,
+    arguments: I,
+    run: impl FnOnce(Peekable<I>) -> Result<String>,
+) -> Result<String> {
     let mut arguments = arguments.peekable();
     match arguments.peek().map(String::as_str) {
-        Some("help" | "--help" | "-h") => Ok(siege::USAGE.into()),
-        _ => siege::run(xtask::root(), arguments, &mut io::stdout()),
+        Some("help" | "--help" | "-h") => Ok(usage.into()),
+        _ => run(arguments),
     }
 }
 

@@ -4,19 +4,19 @@
 //! was measured, what is promised, and whether that held. They measure time, so they are no tests: a machine that is
 //! busy with something else says so in the load that each line ends with.
 
-mod client;
+pub(crate) mod client;
 mod fds;
 mod floods;
 mod frames;
-mod ground;
+pub(crate) mod ground;
 mod handover;
-mod honest;
+pub(crate) mod honest;
 mod http2;
 mod never_read;
 mod nginx;
 mod overload;
-mod report;
-mod runner;
+pub(crate) mod report;
+pub(crate) mod runner;
 mod silent;
 mod slow;
 mod tls;
@@ -160,7 +160,7 @@ pub fn run(
     conclude(&findings, &broken)
 }
 
-fn conclude(findings: &[Finding], broken: &[&str]) -> Result<String> {
+pub(crate) fn conclude(findings: &[Finding], broken: &[&str]) -> Result<String> {
     let failed: Vec<&str> = findings
         .iter()
         .filter(|finding| finding.failed())

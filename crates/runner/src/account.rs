@@ -57,7 +57,10 @@ impl Account {
         app: Option<&str>,
     ) -> Result<Account, Failure> {
         Ok(Account {
-            audit: log.0.clone(),
+            audit: log.0.as_ref().map(|audit| match app {
+                Some(_) => audit.for_one_of_several(),
+                None => audit.clone(),
+            }),
             observer: observe
                 .map(|path| Observer::new(path, reader))
                 .transpose()?,

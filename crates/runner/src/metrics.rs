@@ -82,6 +82,7 @@ pub(crate) enum Reload {
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
     in_flight: usize,
+    started: u64,
     stats: runner_trigger_http::Stats,
 }
 
@@ -90,6 +91,7 @@ impl Gauges {
     pub(crate) fn of(handle: &Handle) -> Gauges {
         Gauges {
             in_flight: handle.in_flight(),
+            started: handle.started(),
             stats: handle.stats().clone(),
         }
     }

@@ -91,6 +91,7 @@ impl Telemetry {
     pub(crate) fn of_app(&self, name: &str) -> Telemetry {
         Telemetry {
             compiling: Arc::default(),
+            queue: self.queue.for_one_of_several(),
             app: Some(name.into()),
             ..self.clone()
         }

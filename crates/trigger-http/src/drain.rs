@@ -3,7 +3,7 @@
 //! [`Drain`] tells every connection; [`Requests`] counts what they still owe their clients.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
@@ -56,18 +56,31 @@ impl Drain {
     }
 }
 
-/// How many requests a server has not answered in full.
+/// How many requests a server has not answered in full, and how many there were.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Requests(Arc<AtomicUsize>);
+pub(crate) struct Requests(Arc<Counts>);
+
+/// Side by side: who changes one changes the other.
+#[derive(Debug, Default)]
+struct Counts {
+    now: AtomicUsize,
+    started: AtomicU64,
+}
 
 impl Requests {
     pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.now.load(Ordering::Relaxed)
+    }
+
+    /// Since the server started.
+    pub(crate) fn started(&self) -> u64 {
+        self.0.started.load(Ordering::Relaxed)
     }
 
     /// Counts a request until the returned value is dropped.
     pub(crate) fn begin(&self) -> InProgress {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.now.fetch_add(1, Ordering::Relaxed);
+        self.0.started.fetch_add(1, Ordering::Relaxed);
         InProgress(self.clone())
     }
 }
@@ -78,6 +91,6 @@ pub(crate) struct InProgress(Requests);
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.now.fetch_sub(1, Ordering::Relaxed);
     }
 }

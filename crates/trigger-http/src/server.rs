@@ -189,6 +189,11 @@ impl Handle {
         self.requests.count()
     }
 
+    /// How many requests have begun since it started, those that were refused too.
+    pub fn started(&self) -> u64 {
+        self.requests.started()
+    }
+
     /// The address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.address

@@ -109,7 +109,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// `GET path`, and the whole response.
     pub(crate) async fn get(&mut self, path: &str) -> Result<Reply, Failure> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: siege.example\r\n\r\n");
+        self.get_of("siege.example", path).await
+    }
+
+    /// The same, of another host.
+    pub(crate) async fn get_of(&mut self, host: &str, path: &str) -> Result<Reply, Failure> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n");
         self.stream
             .write_all(request.as_bytes())
             .await

@@ -99,6 +99,17 @@ impl Ground {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Starts a server of these apps, in their order, on a free port.
+    pub(crate) fn start_apps(&self, name: &str, apps: &[&Path], args: &[&str]) -> Result<Runner> {
+        let mut command = self.command(&self.runner);
+        command
+            .arg("up")
+            .args(apps)
+            .args(["--listen", "127.0.0.1:0"]);
+        command.args(["--log-format", "json"]).args(args);
+        Runner::spawn(command, &self.logs.join(name))
+    }
+
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command

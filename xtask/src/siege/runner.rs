@@ -33,10 +33,16 @@ impl Runner {
         listen: &str,
         args: &[&str],
     ) -> Result<Runner> {
+        command
+            .args(["up", "--listen", listen, "--log-format", "json"])
+            .args(args);
+        Runner::spawn(command, log)
+    }
+
+    /// The same, of a whole command line.
+    pub(crate) fn spawn(mut command: Command, log: &Path) -> Result<Runner> {
         let log = log.with_extension("log");
         let child = command
-            .args(["up", "--listen", listen, "--log-format", "json"])
-            .args(args)
             .stdout(File::create(log.with_extension("out"))?)
             .stderr(File::create(&log)?)
             .spawn()
@@ -71,6 +77,31 @@ impl Runner {
         self.address
     }
 
+    /// Its log, as the file that it writes to.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(self.proc("fd")).map_or(0, Iterator::count)
+    }
+
+    /// How many threads it has.
+    pub(crate) fn threads(&self) -> usize {
+        fs::read_dir(self.proc("task")).map_or(0, Iterator::count)
+    }
+
+    /// Its memory that is in RAM now, in MiB.
+    pub(crate) fn resident(&self) -> f64 {
+        self.status("VmRSS:")
+    }
+
+    /// Makes it read its manifests anew.
+    pub(crate) fn reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// The lines of its log with this `event`.
     pub(crate) fn lines(&self, event: &str) -> Vec<Value> {
         let mut lines = self.all_lines(event);
@@ -86,6 +117,13 @@ impl Runner {
             .filter(|line| line.contains(word))
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect()
+    }
+
+    /// How many lines of its log, of whatever kind, have these words.
+    pub(crate) fn says(&self, words: &str) -> usize {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        log.lines().filter(|line| line.contains(words)).count()
     }
 
     /// The lines of its log with this `event` behind the first `read` bytes, which then are more.

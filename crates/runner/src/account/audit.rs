@@ -54,6 +54,13 @@ impl Audit {
         })
     }
 
+    /// The same, for one app of several.
+    pub(super) fn for_one_of_several(&self) -> Audit {
+        Audit {
+            queue: self.queue.for_one_of_several(),
+        }
+    }
+
     /// Leaves one decision to be written; `app` made it, where several are served.
     pub(super) fn take(&self, decision: &Decision<'_>, app: Option<&str>) {
         let line = json::event(&Event::Decision(*decision));

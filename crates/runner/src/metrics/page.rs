@@ -270,6 +270,12 @@ fn show_gauges(page: &mut Exposition, gauges: &Gauges) {
         "Requests that are being answered.",
         gauges.in_flight,
     );
+    page.single(
+        "runner_requests_started_total",
+        Kind::Counter,
+        "Requests over connections that have begun, however they ended.",
+        gauges.started,
+    );
     let name = "runner_connections";
     page.family(
         name,

@@ -33,7 +33,11 @@ pub(crate) enum Speaker {
 pub(crate) struct Queue {
     sender: Sender<Item>,
     counts: Arc<Counts>,
+    share: Option<Share>,
 }
+
+/// How many lines of one of several apps wait. It has half of the room at most: the other half is for the others.
+type Share = Arc<AtomicUsize>;
 
 #[derive(Default)]
 struct Counts {
@@ -63,7 +67,7 @@ impl Counts {
 }
 
 enum Item {
-    Line(String),
+    Line(String, Option<Share>),
     /// Answered when everything before it is written.
     Flush(SyncSender<()>),
 }
@@ -86,7 +90,19 @@ impl Queue {
         let _ = thread::Builder::new()
             .name("runner-log".into())
             .spawn(move || writer.run(&receiver));
-        Queue { sender, counts }
+        Queue {
+            sender,
+            counts,
+            share: None,
+        }
+    }
+
+    /// The same, for the lines of one of several apps.
+    pub(crate) fn for_one_of_several(&self) -> Queue {
+        Queue {
+            share: Some(Share::default()),
+            ..self.clone()
+        }
     }
 
     /// Leaves a line, or counts it as lost; never waits.
@@ -95,10 +111,17 @@ impl Queue {
             Speaker::Us => CAPACITY,
             Speaker::Guest => GUEST_CAPACITY,
         };
-        if self.counts.waiting.fetch_add(1, Ordering::Relaxed) >= room
-            || self.sender.send(Item::Line(line)).is_err()
-        {
-            self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+        let share = self.share.clone();
+        if !takes_place(share.as_deref(), room / 2) {
+            return self.counts.lose(1);
+        }
+        if !takes_place(Some(&self.counts.waiting), room) {
+            leave_place(share.as_deref());
+            return self.counts.lose(1);
+        }
+        if self.sender.send(Item::Line(line, share.clone())).is_err() {
+            leave_place(share.as_deref());
+            leave_place(Some(&self.counts.waiting));
             self.counts.lose(1);
         }
     }
@@ -120,6 +143,22 @@ impl Queue {
         if self.sender.send(Item::Flush(done)).is_ok() {
             let _ = written.recv_timeout(PATIENCE);
         }
+    }
+}
+
+/// Whether there was one left; where nothing is counted there always is.
+fn takes_place(waiting: Option<&AtomicUsize>, room: usize) -> bool {
+    let Some(waiting) = waiting else { return true };
+    let is_free = waiting.fetch_add(1, Ordering::Relaxed) < room;
+    if !is_free {
+        waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+    is_free
+}
+
+fn leave_place(waiting: Option<&AtomicUsize>) {
+    if let Some(waiting) = waiting {
+        waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -146,8 +185,8 @@ struct Line {
 }
 
 enum What {
-    /// It came through the queue.
-    Said,
+    /// It came through the queue, and gives its place back once it is written.
+    Said(Option<Share>),
     /// It tells of so many lost ones, and stands for them.
     TellsOf(u64),
 }
@@ -166,8 +205,8 @@ impl<L: Fn(u64) -> String> Writer<L> {
 
     fn take(&mut self, item: Item) {
         match item {
-            Item::Line(line) => {
-                self.batch.add(&line, What::Said);
+            Item::Line(line, share) => {
+                self.batch.add(&line, What::Said(share));
                 if self.batch.text.len() >= BATCH {
                     self.write();
                 }
@@ -230,8 +269,9 @@ impl Batch {
         };
         for line in &self.lines {
             let is_lost = line.end > written;
-            match line.what {
-                What::Said => {
+            match &line.what {
+                What::Said(share) => {
+                    leave_place(share.as_deref());
                     ended.taken += 1;
                     ended.lost += u64::from(is_lost);
                 }
@@ -336,6 +376,28 @@ mod tests {
         let text = String::from_utf8(text).expect("we wrote it");
         assert_eq!(text, "first\nsecond\nfourth\nlost 2\n");
         assert_eq!(queue.dropped().count(), 2, "each line once");
+    }
+
+    #[test]
+    fn no_app_of_several_fills_the_queue_alone() {
+        let gate = Gate::default();
+        let queue = Queue::start(Box::new(gate.clone()), |count| format!("dropped {count}"));
+        let (loud, quiet) = (queue.for_one_of_several(), queue.for_one_of_several());
+        let shut = gate.shut.lock().expect("no one panics with it");
+        for _ in 0..CAPACITY {
+            loud.push("loud".into(), Speaker::Us);
+            loud.push("loud guest".into(), Speaker::Guest);
+        }
+        for _ in 0..CAPACITY / 4 {
+            quiet.push("quiet".into(), Speaker::Us);
+        }
+        drop(shut);
+        queue.flush();
+        let text = String::from_utf8(gate.text.lock().expect("no one panics with it").clone())
+            .expect("we wrote it");
+        let count = |line: &str| text.lines().filter(|l| *l == line).count();
+        assert_eq!(count("loud") + count("loud guest"), CAPACITY / 2);
+        assert_eq!(count("quiet"), CAPACITY / 4);
     }
 
     #[test]
