@@ -18,6 +18,9 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// Memory that a server may keep after its first busy moment: arenas of the allocator, and warm slots of the pool.
 const KEPT: u64 = 48 << 20;
 
+/// Connections of who asks for metrics: they may not be closed yet.
+const ASKING: usize = 2;
+
 /// The admin listener, on a free port.
 const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
 
@@ -131,13 +134,13 @@ impl Oracle {
         };
         // The first instance of a component leaves the image of its memory.
         oracle.attack(Protocol::Http1, "/first").await;
-        oracle.samples().await;
-        oracle.is_normal();
+        oracle.is_normal().await;
         oracle
     }
 
     /// What it holds now is what it should hold in the end.
-    pub fn is_normal(&mut self) {
+    pub async fn is_normal(&mut self) {
+        self.is_left().await;
         self.before = held(&self.server);
     }
 
@@ -152,10 +155,15 @@ impl Oracle {
     }
 
     /// Asks the other component.
-    pub async fn neighbour(&self) {
+    pub async fn ask_neighbour(&self) -> Reply {
         let request = http::Request::get("/hello").header("host", "neighbour.test");
         let request = request.body(Default::default()).expect("a request");
-        let reply = self.server.connect().await.send(request).await;
+        self.server.connect().await.send(request).await
+    }
+
+    /// The other component answers.
+    pub async fn neighbour(&self) {
+        let reply = self.ask_neighbour().await;
         assert_eq!(
             (reply.status.as_u16(), &*reply.body),
             (200, "hello from probe\n"),
@@ -267,6 +275,22 @@ impl Oracle {
         }
     }
 
+    /// Waits until nobody is connected but who asks.
+    async fn is_left(&self) {
+        let started = Instant::now();
+        loop {
+            let samples = self.samples().await;
+            let connections = samples
+                .iter()
+                .filter(|(name, _)| name.starts_with("runner_connections{"));
+            let open: f64 = connections.map(|(_, count)| count).sum();
+            if open == 0.0 {
+                return;
+            }
+            assert!(started.elapsed() < SETTLED, "{open} are connected");
+        }
+    }
+
     /// Waits until no instance runs.
     pub async fn is_idle(&self) {
         self.reaches("runner_instances", 0.0).await;
@@ -280,6 +304,7 @@ impl Oracle {
         let started = Instant::now();
         loop {
             self.neighbour().await;
+            self.is_left().await;
             let now = held(&self.server);
             if now.fits(&allowed) {
                 break;
@@ -324,7 +349,7 @@ impl Held {
     fn with_room(self) -> Held {
         Held {
             memory: self.memory + (self.memory / 20).max(KEPT),
-            descriptors: self.descriptors + self.descriptors / 20,
+            descriptors: self.descriptors + (self.descriptors / 20).max(ASKING),
             threads: self.threads + self.threads / 20,
         }
     }

@@ -101,9 +101,14 @@ async fn e4_a_component_whose_places_loop_is_told_to_come_later_and_its_neighbou
     for _ in 0..CLIENTS {
         clients.spawn(async move { Connection::open(address).await.get("/loop").await });
     }
-    let (mut late, mut later) = (0, 0);
+    let (mut late, mut later, mut beside) = (0, 0, 0);
     while late + later < CLIENTS {
-        let (reply, ()) = tokio::join!(clients.join_next(), oracle.neighbour());
+        let (reply, neighbour) = tokio::join!(clients.join_next(), oracle.ask_neighbour());
+        // A thousand that come at once are more than a small machine can answer in time, whoever they ask for.
+        match neighbour.status.as_u16() {
+            200 => beside += 1,
+            _ => assert_eq!(neighbour.headers["retry-after"], "1", "{neighbour:?}"),
+        }
         let reply = reply.expect("as many as were begun").expect("no panic");
         match reply.status.as_u16() {
             504 => late += 1,
@@ -115,17 +120,16 @@ async fn e4_a_component_whose_places_loop_is_told_to_come_later_and_its_neighbou
         }
     }
     assert!(late > 0 && later > 0, "{late} late, {later} to come later");
+    assert!(beside > 0, "its neighbour was never answered");
     let log = oracle.server().log();
-    let failed = |message: &str| {
-        let told = log.iter().filter(|line| line["event"] == "failed");
-        told.filter(|line| {
-            line["message"]
-                .as_str()
-                .is_some_and(|m| m.starts_with(message))
-        })
-        .count()
-    };
-    assert_eq!(failed("no response within 2s"), late);
-    assert_eq!(failed(""), CLIENTS);
+    let told = log
+        .iter()
+        .filter(|line| line["event"] == "failed" && line["component"] == "guest");
+    let reasons: Vec<_> = told
+        .map(|line| line["reason"].as_str().expect("text"))
+        .collect();
+    assert_eq!(reasons.len(), CLIENTS);
+    let is_late = |reason: &&&str| ["cpu", "request_timeout"].contains(*reason);
+    assert_eq!(reasons.iter().filter(is_late).count(), late);
     oracle.over().await;
 }
