@@ -133,7 +133,8 @@ mod tests {
             }),
             "a".parse().unwrap(),
         );
-        let body = Pieces(pieces.to_vec().into_iter()).boxed_unsync();
+        let pieces = pieces.to_vec();
+        let body = Pieces(pieces.into_iter()).boxed_unsync();
         let mut body = request(body, most, &Arc::new(hits), RequestId::next());
         let mut text = String::new();
         while let Some(frame) = body.frame().await {
