@@ -340,7 +340,7 @@ async fn a_reload_of_one_app_is_no_concern_of_another() {
     assert_eq!(clash["app"], "a");
     assert_eq!(who(&server, "a.test", "/env").await, "a");
 
-    assert_eq!(slow.await.expect("no panic").body, "slept");
+    assert_eq!(slow.await.expect("no panic").body, "slept\n");
     let reloads = [("a", "done", 1), ("b", "done", 0), ("b", "failed", 0)];
     for (app, result, count) in reloads {
         let line = format!("runner_reloads_total{{app=\"{app}\",result=\"{result}\"}} {count}");
@@ -469,11 +469,7 @@ async fn who_takes_over_takes_all_apps_over() {
     let (a, b) = (app("a", "", ""), app("b", "host = \"b.test\"", ""));
     let old = start(&[&a, &b], &[]).await;
     let address = old.address();
-    let new = start(
-        &[&b, &a],
-        &["--take-over", "--listen", &address.to_string()],
-    )
-    .await;
+    let new = start(&[&b, &a], &["--take-over"]).await;
     let taking = new.logged(|line| line["event"] == "taking-over").await;
     assert_eq!(taking["from"], old.pid());
     assert_eq!(old.ended().await.code, 0);
