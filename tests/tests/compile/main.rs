@@ -81,10 +81,13 @@ fn compiler(name: &str) -> CompileProcess {
     }
 }
 
+/// Its name, its bytes, and what is said of it.
+type Bomb = (&'static str, fn() -> Vec<u8>, &'static str);
+
 #[tokio::test]
 async fn e43_a_component_that_was_written_to_hurt_is_compiled_or_refused() {
     let nothing = "exports no HTTP handler; it exports nothing";
-    let rows: [(&str, fn() -> Vec<u8>, &str); 11] = [
+    let rows: [Bomb; 11] = [
         (
             "100,000 functions",
             || bombs::functions(100_000, &[0], &[]),
