@@ -230,7 +230,7 @@ impl Scene {
     }
 
     /// The others are answered, nothing is left of whoever did it, and the process ends as it should.
-    async fn is_well(self) {
+    async fn stays_well(self) {
         assert_eq!(self.server.get("/hello").await.status, 200);
         self.counted("runner_instances 0").await;
         assert_eq!(self.server.stop().await.code, 0);
@@ -249,7 +249,7 @@ async fn hold(rows: Vec<Row>) {
         assert_eq!(failed["message"], row.message, "{}", row.name);
         assert_eq!(scene.server.get("/hello").await.status, 200, "{}", row.name);
     }
-    scene.is_well().await;
+    scene.stays_well().await;
 }
 
 #[tokio::test]
@@ -469,7 +469,7 @@ async fn e08_a_guest_that_traps_is_told_once_before_its_head_and_behind_it() {
         let scene = Scene::of(&app(guest, "", &[])).await;
         assert_eq!(scene.server.get("/trap").await.status, 500, "{guest}");
         scene.failed("guest", "trap").await;
-        scene.is_well().await;
+        scene.stays_well().await;
         for bytes in [6, 1 << 20] {
             let scene = Scene::of(&app(guest, "", &[])).await;
 
@@ -480,7 +480,7 @@ async fn e08_a_guest_that_traps_is_told_once_before_its_head_and_behind_it() {
             assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{guest} {bytes}");
             assert!(!answer.ends_with("0\r\n\r\n"), "{guest} {bytes}");
             scene.failed("guest", "trap").await;
-            scene.is_well().await;
+            scene.stays_well().await;
         }
     }
 }
@@ -499,14 +499,14 @@ async fn e09_e11_e41_what_is_no_answer_has_its_reason() {
         let scene = Scene::of(&app("probe", "", &[])).await;
         assert_eq!(scene.server.get(path).await.status, status, "{path}");
         scene.failed("guest", reason).await;
-        scene.is_well().await;
+        scene.stays_well().await;
     }
     for guest in BOTH {
         let scene = Scene::of(&app(guest, "", &[])).await;
         let answer = scene.raw("GET", "/unfinished").await;
         assert!(answer.ends_with("6\r\nxxxxxx\r\n"), "{guest}: {answer}");
         scene.failed("guest", "unfinished").await;
-        scene.is_well().await;
+        scene.stays_well().await;
     }
 }
 
@@ -550,7 +550,7 @@ async fn e12_e22_e23_a_guest_that_waits_or_writes_for_ever_is_cut() {
                 failed["help"],
                 format!("raise `{limit}` in `[component.guest.limits]`, or let it do with less")
             );
-            scene.is_well().await;
+            scene.stays_well().await;
         }
     }
     drop(silent);
@@ -584,7 +584,7 @@ async fn what_a_guest_does_after_its_response_is_charged_and_told() {
             let answer = scene.raw("HEAD", path).await;
             assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
             scene.failed("guest", reason).await;
-            scene.is_well().await;
+            scene.stays_well().await;
         }
     }
 }
@@ -603,7 +603,7 @@ async fn a_guest_whose_client_has_gone_stops_within_its_loop() {
         scene.counted("runner_instances 0").await;
         let log = scene.server.log();
         assert!(log.iter().all(|line| line["event"] != "failed"), "{log:#?}");
-        scene.is_well().await;
+        scene.stays_well().await;
     }
 }
 
@@ -637,6 +637,6 @@ async fn e01_two_that_loop_keep_nobody_from_being_answered() {
         scene
             .counted("runner_guest_faults_total{component=\"guest\",reason=\"cpu\"} 2")
             .await;
-        scene.is_well().await;
+        scene.stays_well().await;
     }
 }

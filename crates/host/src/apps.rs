@@ -103,7 +103,7 @@ impl Apps {
     {
         match self.find(&client.authority, request.uri().path()) {
             Ok(app) => app.handle(request, client).await,
-            Err(answer) => self.nobody.answer_for_nobody(&request, client, answer),
+            Err(answer) => self.nobody.answer_for_nobody(&request, client, *answer),
         }
     }
 
@@ -123,17 +123,17 @@ impl Apps {
         &self,
         authority: &str,
         path: &str,
-    ) -> Result<&Arc<App>, Result<Response<Body>, Error>> {
+    ) -> Result<&Arc<App>, Box<Result<Response<Body>, Error>>> {
         if let Some(app) = &self.only {
             return Ok(app);
         }
-        let path = NormalPath::parse(path).map_err(|bad| Err(bad.into()))?;
+        let path = NormalPath::parse(path).map_err(|bad| Box::new(Err(bad.into())))?;
         let host: Option<Host> = host_of(authority).parse().ok();
         let below = host.and_then(|host| self.hosts.get(&host.to_string()));
         let at = below.and_then(|below| below.find(&path));
         let app = at.or_else(|| self.any.find(&path));
         let app = app.and_then(|at| self.apps.get(at));
-        app.ok_or_else(|| default_answer(&path))
+        app.ok_or_else(|| Box::new(default_answer(&path)))
     }
 }
 

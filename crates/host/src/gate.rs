@@ -311,9 +311,8 @@ mod tests {
 
         fn takes(&mut self, gate: &Gate) -> bool {
             let waker = Waker::from(self.woken.clone());
-            let mut cx = Context::from_waker(&waker);
-            gate.poll_take(&mut self.place, self.tenant, &mut cx)
-                .is_ready()
+            let cx = Context::from_waker(&waker);
+            gate.poll_take(&mut self.place, self.tenant, &cx).is_ready()
         }
 
         fn woken(&self) -> usize {

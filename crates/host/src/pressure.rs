@@ -123,7 +123,8 @@ mod tests {
 
     #[tokio::test]
     async fn more_requests_than_turns_are_too_many() {
-        let pressure = overdue();
+        let long_ago = Instant::now().checked_sub(caps::QUEUE_DELAY * 10);
+        let pressure = Pressure::born(long_ago.unwrap());
         assert!((0..caps::BURST).all(|_| !pressure.is_too_high()));
         pressure.pulse.due.store(0, Ordering::Relaxed);
         assert!(pressure.is_too_high());

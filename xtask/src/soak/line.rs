@@ -38,7 +38,8 @@ mod tests {
 
     #[test]
     fn a_line_is_the_one_with_the_least_squares() {
-        let rows: [(&[(f64, f64)], f64, f64); 5] = [
+        type Row = (&'static [(f64, f64)], f64, f64);
+        let rows: [Row; 5] = [
             (&[], 0.0, 0.0),
             (&[(1.0, 5.0)], 5.0, 0.0),
             (&[(0.0, 4.0), (2.0, 4.0), (4.0, 4.0)], 4.0, 0.0),

@@ -68,11 +68,11 @@ fn triggers(application: &Table<'_>, named: &Place) -> Mount {
             mount.place = item.place.clone();
             mount.hosts = hosts(item, &table);
         }
-        if let Some(item) = table.item("base") {
-            if let Some(base) = base(&item, &table) {
-                mount.place = item.place;
-                mount.base = Some(base);
-            }
+        if let Some(item) = table.item("base")
+            && let Some(base) = base(&item, &table)
+        {
+            mount.place = item.place;
+            mount.base = Some(base);
         }
         table.finish();
     }

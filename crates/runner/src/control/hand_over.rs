@@ -68,7 +68,7 @@ impl Predecessor {
             let found = manifests.flat_map(|manifest| sockets(folder, manifest));
             found.collect::<Vec<_>>()
         };
-        for path in folders.iter().flat_map(|folder| own(folder)) {
+        for path in folders.iter().flat_map(own) {
             if let Some(found) = Predecessor::at(path).await
                 && wanted.is_none_or(|wanted| found.fits(wanted))
             {
