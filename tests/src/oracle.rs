@@ -344,13 +344,17 @@ fn held(server: &Server) -> Held {
     }
 }
 
+/// Threads that the runtime keeps for a while for work that blocks: to read files, and to make the page of metrics that is
+/// asked for here.
+const BLOCKING: usize = 3;
+
 impl Held {
     /// Five of a hundred more; of memory what a server keeps once it was busy.
     fn with_room(self) -> Held {
         Held {
             memory: self.memory + (self.memory / 20).max(KEPT),
             descriptors: self.descriptors + (self.descriptors / 20).max(ASKING),
-            threads: self.threads + self.threads / 20,
+            threads: self.threads + (self.threads / 20).max(BLOCKING),
         }
     }
 

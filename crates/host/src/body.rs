@@ -392,6 +392,8 @@ impl Drop for Body {
             record.failed(&gave_up);
         }
         if let Some(mut record) = self.record.take() {
+            // Whoever is told finds the guest's place free.
+            self.source = Source::Bytes(Full::default());
             record.ended |= whole;
             record.tell();
         }

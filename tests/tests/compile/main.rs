@@ -323,7 +323,7 @@ async fn a_process_that_compiles_has_three_descriptors_and_no_environment() {
     // What it was started with it closes at once; then it reads.
     let proc = PathBuf::from(format!("/proc/{child}"));
     while fs::read_to_string(proc.join("limits"))
-        .is_ok_and(|limits| !limits.contains("Max open files            16 "))
+        .is_ok_and(|limits| !limits.contains("Max data size             1073741824 "))
     {
         tokio::task::yield_now().await;
     }

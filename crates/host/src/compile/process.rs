@@ -217,7 +217,11 @@ fn ended(
     }
     let complaint = String::from_utf8_lossy(&talk.complaint);
     // What a Rust program says when it gets no memory, and what the system says.
-    let is_memory = ["memory allocation of", "Cannot allocate memory"];
+    let is_memory = [
+        "memory allocation of",
+        "unhandled out-of-memory error",
+        "Cannot allocate memory",
+    ];
     if is_memory.iter().any(|words| complaint.contains(words)) {
         return Err(Error::Memory(limits.memory));
     }
