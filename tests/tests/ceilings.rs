@@ -243,6 +243,8 @@ async fn a_response_that_is_too_long_is_cut_and_one_that_announces_it_is_a_500()
             (reply.status.as_u16(), &*reply.reason()),
             (500, "Internal Server Error")
         );
+        let record = |line: &Value| line["event"] == "request" && line["status"] == 500;
+        server.logged(record).await;
         let messages: Vec<_> = server
             .log()
             .into_iter()
