@@ -86,7 +86,7 @@ usage: cargo xtask siege [NAME...] [--runner PATH] [--quick] [--json FILE]
 
   attacks a built `runner` as hostile clients would, and checks what is promised; without a NAME, in every way:
   silent, slow, never-read, http2-floods, fds, overload, handover, nginx
-  --runner PATH  the binary; without it target/release/runner or else target/debug/runner
+  --runner PATH  the binary; without it the newer of target/release/runner and target/debug/runner
   --quick        fewer connections and seconds: a check of the sieges, and what CI runs
   --json FILE    writes what was measured there too";
 

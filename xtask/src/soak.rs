@@ -33,7 +33,7 @@ usage: cargo xtask soak [--minutes N] [--runner PATH] [--json FILE]
   mixed load, faults, disconnects and reloads; then memory, file descriptors and threads must not have grown by more
   than 1% in ten minutes, and what was begun must have ended one way or another
   --minutes N    how long, 15 without it; the first fifth is not looked at
-  --runner PATH  the binary; without it target/release/runner or else target/debug/runner
+  --runner PATH  the binary; without it the newer of target/release/runner and target/debug/runner
   --json FILE    writes what was measured there too";
 
 /// How often the kernel is asked.

@@ -40,7 +40,7 @@ usage: cargo xtask torture [--seconds N] [--only NAME] [--runner PATH] [--json F
   cpu-loop, bulk-memory, memory-growth, table-growth, log-flood, never-read, black-hole, fan-out, reload
   --seconds N    how long each is measured, 60 without it
   --only NAME    this attack; may be repeated
-  --runner PATH  the binary; without it target/release/runner or else target/debug/runner
+  --runner PATH  the binary; without it the newer of target/release/runner and target/debug/runner
   --json FILE    writes what was measured there too";
 
 /// What was asked for on the command line.

@@ -54,11 +54,9 @@ pub const MAKE_ROOM_EVERY: Duration = Duration::from_millis(50);
 
 /// A request that finds the runtime's queue longer than this is refused: once it had its turn, its client would not wait
 /// any more.
-pub const QUEUE_DELAY: Duration = Duration::from_millis(250);
-/// How often the length of that queue is measured while there are requests.
+pub const QUEUE_DELAY: Duration = Duration::from_millis(200);
+/// How often the length of that queue is measured at most.
 pub const PULSE: Duration = Duration::from_millis(10);
-/// After so many measurements without a request it is measured no more.
-pub const PULSES_IDLE: u32 = 100;
 /// So many requests are admitted whatever the queue's length: it may be long because the process was stopped.
 pub const BURST: u32 = 128;
 
@@ -102,8 +100,9 @@ pub const LOG_BURST: u64 = 64 * 1024;
 pub const TICK: Duration = Duration::from_millis(1);
 /// How often it does while none computes.
 pub const REST: Duration = Duration::from_millis(100);
-/// What every guest may compute before it needs a place among those that compute for long: most answer within it.
-pub const SLICE: Duration = TICK;
+/// What every guest may compute before it needs a place among those that compute for long: most answer within it. With a
+/// millisecond, guests of two were served at less than half of the rate.
+pub const SLICE: Duration = Duration::from_millis(5);
 
 /// What a guest may compute for one request, where the manifest sets no `cpu`: ten thousand times a small answer.
 pub const CPU: Duration = Duration::from_secs(1);

@@ -29,7 +29,6 @@ struct Inner {
     untold: Mutex<Option<String>>,
     pace: Arc<Pace>,
     _ticker: Ticker,
-    pressure: Pressure,
 }
 
 /// How an [`Engine`] is made.
@@ -77,7 +76,6 @@ impl Engine {
                 untold: Mutex::new(untold),
                 pace,
                 _ticker: ticker,
-                pressure: Pressure::new(),
             }),
         })
     }
@@ -89,7 +87,7 @@ impl Engine {
     }
 
     pub(crate) fn pressure(&self) -> &Pressure {
-        &self.inner.pressure
+        &self.inner.pace.pressure
     }
 
     /// Compiles, when it is its turn. Blocks until that is done.

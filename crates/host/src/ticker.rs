@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle, Thread};
 
 use crate::caps;
 use crate::gate::Gate;
+use crate::pressure::Pressure;
 
 /// Somebody computed since the last beat.
 const BUSY: u8 = 2;
@@ -23,6 +24,8 @@ const QUIET_BEATS: u32 = 50;
 pub(crate) struct Pace {
     /// Who may compute for long.
     pub(crate) gate: Gate,
+    /// How much is asked of the process.
+    pub(crate) pressure: Pressure,
     state: AtomicU8,
     stopped: AtomicBool,
     clock: OnceLock<Thread>,
@@ -32,6 +35,7 @@ impl Pace {
     pub(crate) fn new(gate: Gate) -> Pace {
         Pace {
             gate,
+            pressure: Pressure::new(),
             state: AtomicU8::new(AT_REST),
             stopped: AtomicBool::new(false),
             clock: OnceLock::new(),
@@ -89,6 +93,7 @@ fn beat(engine: &wasmtime::EngineWeak, pace: &Pace) {
         };
         engine.increment_epoch();
         pace.gate.beat();
+        pace.pressure.beat();
         quiet = match pace.state.swap(QUIET, Ordering::AcqRel) {
             BUSY => 0,
             _ => rest(pace, quiet.saturating_add(1)),

@@ -139,7 +139,9 @@ pub(crate) fn has(program: &str) -> bool {
 fn built(root: &Path) -> Result<PathBuf> {
     let places =
         ["release", "debug"].map(|profile| root.join("target").join(profile).join("runner"));
-    let Some(found) = places.into_iter().find(|path| path.exists()) else {
+    let built = |path: &PathBuf| path.metadata().and_then(|file| file.modified()).ok();
+    let newest = places.into_iter().filter(|path| path.exists());
+    let Some(found) = newest.max_by_key(built) else {
         bail!("there is no built `runner`\nhelp: cargo build --release, or --runner PATH");
     };
     Ok(found)
