@@ -344,9 +344,9 @@ fn held(server: &Server) -> Held {
     }
 }
 
-/// Threads that the runtime keeps for a while for work that blocks: to read files, and to make the page of metrics that is
-/// asked for here.
-const BLOCKING: usize = 3;
+/// Threads that the runtime keeps for a while for work that blocks: to read files, and to make the page of metrics. That is
+/// asked for again and again here, of any of them, so each stays.
+const BLOCKING: usize = 8;
 
 impl Held {
     /// Five of a hundred more; of memory what a server keeps once it was busy.

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component as Part, Path, PathBuf};
 
 use glob::Pattern;
@@ -96,6 +97,7 @@ impl Files {
         }
         let root = tempfile::Builder::new()
             .prefix("runner-files-")
+            .permissions(fs::Permissions::from_mode(0o700))
             .tempdir()
             .map_err(|e| Error::Copy("a temporary directory".into(), e))
             .map_err(|error| Refused { error, mount: None })?;
@@ -318,6 +320,8 @@ mod tests {
             ["/: assets/a.txt", "/data: a.txt", "/data: deep/b.txt"]
         );
         let root = files.root.path().to_path_buf();
+        let mode = fs::metadata(&root).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "nobody else on the machine reads it");
         drop(files);
         assert!(!root.exists(), "the copy goes when the app does");
     }

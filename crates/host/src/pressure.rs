@@ -66,9 +66,11 @@ impl Pressure {
     /// the runtime's: what such a thread wakes waits behind all else.
     pub(crate) fn beat(&self) {
         let pulse = &*self.pulse;
+        let turn = pulse.turn.load(Ordering::Relaxed);
+        let since = pulse.now().saturating_sub(turn);
         let is_wanted = pulse.requests.load(Ordering::Relaxed) > 0
             && pulse.waits.load(Ordering::Relaxed) == NOT
-            && pulse.now() - pulse.turn.load(Ordering::Relaxed) >= caps::PULSE.as_millis() as u64;
+            && since >= caps::PULSE.as_millis() as u64;
         if is_wanted {
             pulse.waits.store(pulse.now(), Ordering::Relaxed);
             pulse.wake.notify_one();

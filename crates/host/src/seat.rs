@@ -188,6 +188,13 @@ struct Watched {
     seat: Arc<Seat>,
 }
 
+impl Drop for Watched {
+    /// Whoever reads it no more waits no more for it.
+    fn drop(&mut self) {
+        self.seat.reading.store(GOES_ON, Ordering::Relaxed);
+    }
+}
+
 impl http_body::Body for Watched {
     type Data = Bytes;
     type Error = wasmtime_wasi_http::Error;
@@ -210,5 +217,37 @@ impl http_body::Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body whose client sends nothing.
+    struct Silent;
+
+    impl http_body::Body for Silent {
+        type Data = Bytes;
+        type Error = wasmtime_wasi_http::Error;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn who_reads_its_request_no_more_does_not_wait_for_it() {
+        let seat = Seat::new();
+        let mut body = seat.reads(Silent.boxed_unsync());
+        assert_eq!(seat.reading.load(Ordering::Relaxed), GOES_ON);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(http_body::Body::poll_frame(Pin::new(&mut body), &mut cx).is_pending());
+        assert_ne!(seat.reading.load(Ordering::Relaxed), GOES_ON);
+        drop(body);
+        assert_eq!(seat.reading.load(Ordering::Relaxed), GOES_ON);
     }
 }

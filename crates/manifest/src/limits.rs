@@ -200,12 +200,14 @@ impl Amount for InstanceReuse {
 }
 
 impl Amount for Rate {
-    /// `120/min` is more than `1/s`, and no more than `2/s`.
+    /// More in the long run, or at once: `120/min` is more than `1/s`, and more than `2/s` too, for all of it may come in
+    /// the first second.
     fn is_more_than(self, other: Rate) -> bool {
         let in_the_same_time = |rate: Rate, time: Duration| {
             u128::from(rate.amount) * u128::from(time.as_millis() as u64)
         };
-        in_the_same_time(self, other.per) > in_the_same_time(other, self.per)
+        self.amount > other.amount
+            || in_the_same_time(self, other.per) > in_the_same_time(other, self.per)
     }
 }
 
@@ -437,7 +439,8 @@ mod tests {
             ("2/s", "1/s", true),
             ("1/s", "1/s", false),
             ("121/min", "2/s", true),
-            ("120/min", "2/s", false),
+            ("120/min", "2/s", true),
+            ("2/min", "2/s", false),
             ("1/ms", "1001/s", false),
             ("18446744073709551615/ms", "18446744073709551615/h", true),
         ] {
