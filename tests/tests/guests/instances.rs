@@ -3,6 +3,7 @@
 use std::fs;
 
 use runner_tests::{Connection, End, Oracle, Protocol};
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::fault;
@@ -121,11 +122,21 @@ async fn e4_a_component_whose_places_loop_is_told_to_come_later_and_its_neighbou
     }
     assert!(late > 0 && later > 0, "{late} late, {later} to come later");
     assert!(beside > 0, "its neighbour was never answered");
-    let log = oracle.server().log();
-    let told = log
+    let failed = || {
+        let log = oracle.server().log().into_iter();
+        let of_it = |line: &Value| line["event"] == "failed" && line["component"] == "guest";
+        log.filter(of_it).collect::<Vec<_>>()
+    };
+    // A line may come after its answer.
+    for _ in 0..CLIENTS {
+        if failed().len() >= CLIENTS {
+            break;
+        }
+        oracle.ask_neighbour().await;
+    }
+    let failed = failed();
+    let reasons: Vec<_> = failed
         .iter()
-        .filter(|line| line["event"] == "failed" && line["component"] == "guest");
-    let reasons: Vec<_> = told
         .map(|line| line["reason"].as_str().expect("text"))
         .collect();
     assert_eq!(reasons.len(), CLIENTS);
