@@ -13,7 +13,7 @@ use crate::{App, Reply, Server, Wire, get, without_id};
 
 /// How long after an attack a server may still hold what it took for it. A thread that did blocking work is kept for ten
 /// seconds after it.
-const SETTLED: Duration = Duration::from_secs(30);
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// Memory that a server may keep after its first busy moment: arenas of the allocator, and warm slots of the pool.
 const KEPT: u64 = 48 << 20;
@@ -314,6 +314,8 @@ impl Oracle {
                 "{now:?}, and {:?} before",
                 self.before
             );
+            // Whoever asks for the page of metrics keeps threads from ending: they do when nobody asks for ten seconds.
+            tokio::time::sleep(UNASKED).await;
         }
         self.is_idle().await;
         assert_eq!(self.server.pid(), pid);
@@ -347,6 +349,9 @@ fn held(server: &Server) -> Held {
 /// Threads that the runtime keeps for a while for work that blocks: to read files, and to make the page of metrics. That is
 /// asked for again and again here, of any of them, so each stays.
 const BLOCKING: usize = 8;
+
+/// After this the runtime has ended the threads that had nothing to do.
+const UNASKED: Duration = Duration::from_secs(11);
 
 impl Held {
     /// Five of a hundred more; of memory what a server keeps once it was busy.
