@@ -149,11 +149,11 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::Gate;
     use crate::guest::Guest;
     use crate::meter::Meter;
+    use crate::quota::Commons;
     use crate::seat::Seated;
-    use crate::tenant::Tenant;
+    use crate::tenant::TenantId;
     use crate::ticker::Pace;
     use std::future::Future;
     use std::task::{Context, Waker};
@@ -185,8 +185,8 @@ mod tests {
         let guest = Guest::new(
             running,
             Arc::new(Meter::new(Duration::MAX)),
-            Arc::new(Pace::new(Gate::new(1))),
-            Tenant::new("app").id(),
+            Arc::new(Pace::new(1, 0)),
+            Commons::new(1, 0).quota(TenantId(1)),
         );
         let guest = Seated::new(Seat::new(), admission.clone(), None, guest);
         match client {

@@ -36,8 +36,12 @@ pub const TABLE_ELEMENTS: usize = 100_000;
 /// What a table element costs the host, in bytes.
 pub const TABLE_ELEMENT: u64 = 16;
 
-/// Instances that can exist at once, over all components.
-pub const INSTANCES: u32 = 1000;
+/// Places for instances, of all components of all apps. An instance of a usual component takes one; an app may take as
+/// many as are left, so alone it has a thousand.
+pub const INSTANCES: u32 = 2000;
+/// Of the memory of the machine, or of the group of processes that the system limits, guests get three quarters at most:
+/// the rest is for the host, its sockets, and whoever else is there.
+pub const OF_MEMORY: (u64, u64) = (3, 4);
 
 /// Requests that a component serves at once.
 pub const CONCURRENCY: u32 = 256;
@@ -57,8 +61,10 @@ pub const MAKE_ROOM_EVERY: Duration = Duration::from_millis(50);
 pub const QUEUE_DELAY: Duration = Duration::from_millis(200);
 /// How often the length of that queue is measured at most.
 pub const PULSE: Duration = Duration::from_millis(10);
-/// So many requests are admitted whatever the queue's length: it may be long because the process was stopped.
+/// So many requests are admitted whatever the queue's length, of all apps: it may be long because the process was stopped.
 pub const BURST: u32 = 128;
+/// And so many of each app, however many there are: who asks for little is not to blame for the queue.
+pub const LEAST_BURST: u32 = 8;
 
 /// Core instances, memories and tables of one component: adapters and linked libraries need several.
 pub const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
@@ -66,6 +72,14 @@ pub const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 pub const MEMORIES_PER_COMPONENT: u32 = 16;
 /// See [`CORE_INSTANCES_PER_COMPONENT`].
 pub const TABLES_PER_COMPONENT: u32 = 64;
+
+/// What one place of [`INSTANCES`] has room for; an instance that needs more takes several. Rust, JavaScript and Python
+/// components of today fit into one or two.
+pub const CORE_INSTANCES_IN_A_PLACE: u32 = 4;
+/// See [`CORE_INSTANCES_IN_A_PLACE`].
+pub const MEMORIES_IN_A_PLACE: u32 = 2;
+/// See [`CORE_INSTANCES_IN_A_PLACE`].
+pub const TABLES_IN_A_PLACE: u32 = 4;
 
 /// Stack of WebAssembly code; the host's own frames need room above it.
 pub const WASM_STACK: usize = 512 * 1024;
@@ -103,6 +117,20 @@ pub const REST: Duration = Duration::from_millis(100);
 /// What every guest may compute before it needs a place among those that compute for long: most answer within it. With a
 /// millisecond, guests of two were served at less than half of the rate.
 pub const SLICE: Duration = Duration::from_millis(5);
+
+/// What an app's guests may compute at once, beyond its part of the processors, before they wait for one another: four that
+/// use up their slices.
+pub const CPU_CREDIT: Duration = SLICE.saturating_mul(4);
+/// And how long it pays at most for what they did beyond that.
+pub const CPU_DEBT: Duration = Duration::from_secs(1);
+/// An app whose guests have computed within this time counts among those that share the processors.
+pub const ACTIVE: Duration = Duration::from_secs(1);
+/// How often those are counted.
+pub const COUNT_EVERY: Duration = Duration::from_millis(100);
+/// A poll of a guest that took so long could not be interrupted: one instruction of WebAssembly may fill all its memory.
+pub const LONG_POLL: Duration = SLICE.saturating_mul(4);
+/// For so long after it no guest of that app gets the last processor.
+pub const LONG_POLL_NOTED: Duration = Duration::from_secs(10);
 
 /// What a guest may compute for one request, where the manifest sets no `cpu`: ten thousand times a small answer.
 pub const CPU: Duration = Duration::from_secs(1);

@@ -199,6 +199,7 @@ impl Loader<'_> {
         self.refuse_missing(&imports, &compiled)?;
         let (pre, world) = self.link(&component, &compiled)?;
         let files = self.files()?;
+        let places = compiled.needs.places();
         let audit = imports::unused(&imports, self.wanted);
         let loaded = Loaded {
             id: self.wanted.id.clone(),
@@ -210,7 +211,7 @@ impl Loader<'_> {
             imports,
             audit,
         };
-        Ok((self.handler(pre, world, files, events), loaded))
+        Ok((self.handler(pre, world, places, files, events), loaded))
     }
 
     fn refuse_unsupported(&self) -> Result<(), Vec<Diagnostic>> {
@@ -447,6 +448,7 @@ impl Loader<'_> {
         &self,
         pre: Arc<ProxyPre<State>>,
         world: World,
+        places: u64,
         files: Option<Files>,
         events: &Events,
     ) -> Handler {
@@ -464,7 +466,8 @@ impl Loader<'_> {
         Handler {
             id: wanted.id.clone(),
             engine: self.engine.clone(),
-            tenant: self.tenant,
+            quota: self.engine.quota(self.tenant),
+            places,
             pre,
             world,
             grants: Arc::new(grants),

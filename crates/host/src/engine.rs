@@ -9,10 +9,11 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAll
 use crate::artifact::Artifact;
 use crate::cache::{Cache, CacheError};
 use crate::compile::{self, Compiled, Compiler, Slots};
-use crate::gate::Gate;
 use crate::pressure::Pressure;
+use crate::quota::Quota;
+use crate::tenant::TenantId;
 use crate::ticker::{Pace, Ticker};
-use crate::{Error, caps};
+use crate::{Error, caps, memory};
 
 /// Compiles and runs components. Cheap to clone; one serves a whole process.
 #[derive(Clone)]
@@ -61,7 +62,7 @@ impl Engine {
         let wasmtime =
             wasmtime::Engine::new(&config()).map_err(|e| Error::Engine(format!("{e:#}")))?;
         let (cache, untold) = open_cache(options.cache)?;
-        let pace = Arc::new(Pace::new(Gate::new(cores())));
+        let pace = Arc::new(Pace::new(cores(), memory_for_guests()));
         let ticker = Ticker::start(wasmtime.weak(), pace.clone()).map_err(|error| {
             Error::Engine(format!(
                 "the thread that stops guests in time cannot start: {error}"
@@ -88,6 +89,11 @@ impl Engine {
 
     pub(crate) fn pressure(&self) -> &Pressure {
         &self.inner.pace.pressure
+    }
+
+    /// What a tenant has of what all share.
+    pub(crate) fn quota(&self, tenant: TenantId) -> Arc<Quota> {
+        self.inner.pace.commons.quota(tenant)
     }
 
     /// Compiles, when it is its turn. Blocks until that is done.
@@ -176,12 +182,18 @@ pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Bytes that all guests may have together.
+fn memory_for_guests() -> u64 {
+    let (part, of) = caps::OF_MEMORY;
+    memory::available().map_or(u64::MAX, |bytes| bytes / of * part)
+}
+
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(caps::INSTANCES)
-        .total_core_instances(caps::INSTANCES * 4)
-        .total_memories(caps::INSTANCES * 2)
-        .total_tables(caps::INSTANCES * 4)
+        .total_core_instances(caps::INSTANCES * caps::CORE_INSTANCES_IN_A_PLACE)
+        .total_memories(caps::INSTANCES * caps::MEMORIES_IN_A_PLACE)
+        .total_tables(caps::INSTANCES * caps::TABLES_IN_A_PLACE)
         .total_stacks(caps::INSTANCES)
         .max_core_instances_per_component(caps::CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(caps::MEMORIES_PER_COMPONENT)

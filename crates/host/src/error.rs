@@ -77,9 +77,15 @@ pub enum Error {
     /// The guest waited for a slow client, and its place was needed.
     #[error("gave up its place: its client was slow while all {0} instances were in use")]
     GaveUp(u32),
-    /// As many instances exist as may, of all components.
-    #[error("all {0} instances of all components are in use")]
-    Instances(u32),
+    /// The app has as many instances as are left to each other.
+    #[error("its app has as many instances as the server has left")]
+    Instances,
+    /// The app has as much memory as is left to each other: the guest was refused more, and ended.
+    #[error("{what}; it had been refused more memory: its app has as much as the server has left")]
+    SharedMemory {
+        /// How it ended.
+        what: String,
+    },
     /// Components of the app called one another too deeply.
     #[error("calls inside the app are nested more than {0} deep")]
     Loop(u8),

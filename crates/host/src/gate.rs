@@ -1,6 +1,6 @@
 //! Who may go on computing after a first slice: as many guests as there are cores but one, the tenants taking turns.
 //!
-//! A guest that answers at once never comes here, so it goes before those that compute for long, and a tenant with many
+//! A guest that answers at once never comes here, unless its tenant has computed more than its part of late, so it goes before those that compute for long, and a tenant with many
 //! of those does not queue in front of another's. Nor do they queue in front of anybody in the run queue of a thread, where
 //! all tasks are equal: whoever waits for a place is woken when there is one, and not before. Between two of them the
 //! thread does all else that there is ([`Gate::keep`]). The last core is theirs too while nobody waits: then whoever is on it gives
@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::quota::Quota;
 use crate::tenant::TenantId;
 
 /// Beats that a place is kept for the one it was handed to.
@@ -61,7 +62,23 @@ struct Line {
 
 struct Handed {
     ticket: u64,
+    tenant: TenantId,
     kept: u8,
+}
+
+impl Handed {
+    fn to(ticket: u64, tenant: TenantId) -> Handed {
+        Handed {
+            ticket,
+            tenant,
+            kept: KEPT,
+        }
+    }
+
+    /// Whether whoever it was handed to is late.
+    fn is_late(&self) -> bool {
+        self.kept < KEPT
+    }
 }
 
 impl Gate {
@@ -81,12 +98,8 @@ impl Gate {
     }
 
     /// Ready with `place` held.
-    pub(crate) fn poll_take(
-        &self,
-        place: &mut Place,
-        tenant: TenantId,
-        cx: &Context<'_>,
-    ) -> Poll<()> {
+    pub(crate) fn poll_take(&self, place: &mut Place, quota: &Quota, cx: &Context<'_>) -> Poll<()> {
+        let tenant = quota.tenant();
         let mut queue = self.queue();
         let is_there = match *place {
             Place::Held | Place::Last => return Poll::Ready(()),
@@ -98,19 +111,19 @@ impl Gate {
                     next.wake();
                     return Poll::Pending;
                 }
-                None => queue.take_handed(ticket),
+                None => queue.take_handed(ticket, tenant),
             },
             Place::Waiting(ticket) => match queue.waker(ticket) {
                 Some(waker) => {
                     waker.clone_from(cx.waker());
                     return Poll::Pending;
                 }
-                None => queue.take_handed(ticket),
+                None => queue.take_handed(ticket, tenant),
             },
         };
         *place = if is_there {
             Place::Held
-        } else if queue.take_last() {
+        } else if quota.may_have_the_last() && queue.take_last() {
             Place::Last
         } else {
             Place::Waiting(queue.enter(tenant, cx.waker().clone()))
@@ -123,9 +136,9 @@ impl Gate {
 
     /// Gives way to all else that its thread has to do. The place is not handed on before that: its next would be polled at
     /// once.
-    pub(crate) fn keep(&self, place: &mut Place) {
+    pub(crate) fn keep(&self, place: &mut Place, tenant: TenantId) {
         match place {
-            Place::Held => *place = Place::Kept(self.queue().keep()),
+            Place::Held => *place = Place::Kept(self.queue().keep(tenant)),
             Place::None | Place::Kept(_) | Place::Waiting(_) | Place::Last => self.leave(place),
         }
     }
@@ -174,9 +187,9 @@ impl Queue {
         self.lines.iter().all(|line| line.guests.is_empty())
     }
 
-    fn keep(&mut self) -> u64 {
+    fn keep(&mut self, tenant: TenantId) -> u64 {
         let ticket = self.next_ticket();
-        self.handed.push(Handed { ticket, kept: KEPT });
+        self.handed.push(Handed::to(ticket, tenant));
         ticket
     }
 
@@ -198,18 +211,21 @@ impl Queue {
         self.next_ticket
     }
 
-    /// The place that was handed to `ticket`. Whoever comes too late for it takes one that nobody has come for yet, or
-    /// on a machine where all come late nobody would ever compute.
-    fn take_handed(&mut self, ticket: u64) -> bool {
-        let own = self
-            .handed
-            .iter()
-            .position(|handed| handed.ticket == ticket);
-        if let Some(at) = own {
+    /// The place that was handed to `ticket`. Whoever comes too late for it takes one of its own tenant, or one that
+    /// somebody else is late for, or on a machine where all come late nobody would ever compute.
+    fn take_handed(&mut self, ticket: u64, tenant: TenantId) -> bool {
+        let own = |handed: &Handed| handed.ticket == ticket;
+        let of_tenant = |handed: &Handed| handed.tenant == tenant;
+        if let Some(at) = self.handed.iter().position(own) {
             self.handed.remove(at);
             return true;
         }
-        self.take_free() || self.handed.pop().is_some()
+        if self.take_free() {
+            return true;
+        }
+        let mut all = self.handed.iter();
+        let other = all.position(|handed| of_tenant(handed) || handed.is_late());
+        other.map(|at| self.handed.remove(at)).is_some()
     }
 
     fn waker(&mut self, ticket: u64) -> Option<&mut Waker> {
@@ -234,16 +250,17 @@ impl Queue {
     /// Gives a place to the first guest of the tenant that has waited longest for a turn. The guest is to be woken.
     fn hand_on(&mut self) -> Option<Waker> {
         let waiting = self.lines.iter_mut().filter(|line| !line.guests.is_empty());
-        let next = waiting.min_by_key(|line| line.turn);
-        let Some((turn, (ticket, waker))) =
-            next.and_then(|line| Some((&mut line.turn, line.guests.pop_front()?)))
-        else {
+        let next = waiting.min_by_key(|line| line.turn).and_then(|line| {
+            let (ticket, waker) = line.guests.pop_front()?;
+            Some((&mut line.turn, Handed::to(ticket, line.tenant), waker))
+        });
+        let Some((turn, handed, waker)) = next else {
             self.free += 1;
             return None;
         };
         self.turns += 1;
         *turn = self.turns;
-        self.handed.push(Handed { ticket, kept: KEPT });
+        self.handed.push(handed);
         Some(waker)
     }
 
@@ -280,13 +297,14 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
+    use crate::quota::Commons;
 
     const A: TenantId = TenantId(1);
     const B: TenantId = TenantId(2);
 
     /// A guest that is polled by hand and counts how often it was woken.
     struct Guest {
-        tenant: TenantId,
+        quota: Arc<Quota>,
         place: Place,
         woken: Arc<Woken>,
     }
@@ -303,7 +321,7 @@ mod tests {
     impl Guest {
         fn of(tenant: TenantId) -> Guest {
             Guest {
-                tenant,
+                quota: Commons::new(2, 0).quota(tenant),
                 place: Place::None,
                 woken: Arc::default(),
             }
@@ -312,7 +330,7 @@ mod tests {
         fn takes(&mut self, gate: &Gate) -> bool {
             let waker = Waker::from(self.woken.clone());
             let cx = Context::from_waker(&waker);
-            gate.poll_take(&mut self.place, self.tenant, &cx).is_ready()
+            gate.poll_take(&mut self.place, &self.quota, &cx).is_ready()
         }
 
         fn woken(&self) -> usize {
@@ -467,21 +485,36 @@ mod tests {
         let gate = Gate::new(1);
         let mut guests: Vec<Guest> = [A, B].map(Guest::of).into();
         assert!(guests[0].takes(&gate));
-        gate.keep(&mut guests[0].place);
+        gate.keep(&mut guests[0].place, A);
         assert!(guests[0].takes(&gate), "nobody waits");
         assert!(!guests[1].takes(&gate));
-        gate.keep(&mut guests[0].place);
+        gate.keep(&mut guests[0].place, A);
         assert_eq!(guests[1].woken(), 0, "not before the thread's other work");
         assert!(!guests[0].takes(&gate), "the other waits");
         assert_eq!(next(&gate, &mut guests), Some(1));
-        gate.keep(&mut guests[1].place);
+        gate.keep(&mut guests[1].place, B);
         gate.leave(&mut guests[1].place);
         assert_eq!(next(&gate, &mut guests), Some(0), "it was dropped");
-        gate.keep(&mut guests[0].place);
+        gate.keep(&mut guests[0].place, A);
         assert!(!guests[1].takes(&gate));
         (0..KEPT).for_each(|_| gate.beat());
         assert_eq!(next(&gate, &mut guests), Some(1), "it did not come");
         assert!(!guests[0].takes(&gate));
+    }
+
+    #[test]
+    fn who_comes_late_takes_no_place_that_another_tenant_comes_for_in_time() {
+        let gate = Gate::new(1);
+        let mut guests: Vec<Guest> = [A, A, B].map(Guest::of).into();
+        assert!(guests[0].takes(&gate));
+        assert!(!guests[1].takes(&gate) && !guests[2].takes(&gate));
+        gate.leave(&mut guests[0].place);
+        (0..KEPT).for_each(|_| gate.beat());
+        assert_eq!(guests[2].woken(), 1, "the other did not come in time");
+        assert!(!guests[1].takes(&gate), "it is not for this one");
+        gate.beat();
+        assert!(!guests[0].takes(&gate), "it has not waited for it");
+        assert!(guests[2].takes(&gate));
     }
 
     #[test]

@@ -17,8 +17,8 @@ use wasmtime_wasi_http::{Error as HttpError, FieldMap, FieldMapError, WasiBody, 
 
 use crate::gate::Place;
 use crate::meter::Meter;
-use crate::state::State;
-use crate::tenant::TenantId;
+use crate::quota::Quota;
+use crate::state::{Refused, State};
 use crate::ticker::Pace;
 use crate::{Error, caps};
 
@@ -31,12 +31,12 @@ pub(crate) type Reply = oneshot::Sender<Answer>;
 /// The run of a guest. Dropping it stops the guest wherever it is.
 ///
 /// What it computes is charged, all of it: making the instance, what that starts, what the guest does after its response.
-/// Once it has had its slice, it is polled only while it holds a place of its engine's gate.
+/// Once it has had its slice, or its tenant more than its part, it is polled only while it holds a place of its engine's gate.
 pub(crate) struct Guest {
     run: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
     meter: Arc<Meter>,
     pace: Arc<Pace>,
-    tenant: TenantId,
+    quota: Arc<Quota>,
     place: Place,
 }
 
@@ -45,13 +45,13 @@ impl Guest {
         run: impl Future<Output = Result<(), Error>> + Send + 'static,
         meter: Arc<Meter>,
         pace: Arc<Pace>,
-        tenant: TenantId,
+        quota: Arc<Quota>,
     ) -> Guest {
         Guest {
             run: Box::pin(run),
             meter,
             pace,
-            tenant,
+            quota,
             place: Place::None,
         }
     }
@@ -62,16 +62,17 @@ impl Future for Guest {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let guest = &mut *self;
-        if guest.meter.was_past_its_slice() {
+        if guest.meter.was_past_its_slice() || guest.quota.is_in_debt() {
             let gate = &guest.pace.gate;
-            ready!(gate.poll_take(&mut guest.place, guest.tenant, cx));
+            ready!(gate.poll_take(&mut guest.place, &guest.quota, cx));
         }
         guest.pace.keep();
         guest.meter.begin();
         let ended = guest.run.as_mut().poll(cx);
-        guest.meter.end();
+        guest.quota.charge(guest.meter.end());
         if guest.meter.gave_way() {
-            guest.pace.gate.keep(&mut guest.place);
+            let tenant = guest.quota.tenant();
+            guest.pace.gate.keep(&mut guest.place, tenant);
         } else {
             guest.pace.gate.leave(&mut guest.place);
         }
@@ -203,7 +204,7 @@ fn failure(error: &wasmtime::Error, state: &State, meter: &Meter) -> Error {
         return Error::Cpu(meter.budget());
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        return Error::Instances(caps::INSTANCES);
+        return Error::Instances;
     }
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         return Error::Handles(caps::RESOURCES);
@@ -231,7 +232,8 @@ fn failure(error: &wasmtime::Error, state: &State, meter: &Meter) -> Error {
     };
     // Languages end in many ways when they get no memory: few of them say why.
     match state.memory.refused() {
-        Some(limit) => Error::Memory { limit, what },
+        Some(Refused::ByLimit(limit)) => Error::Memory { limit, what },
+        Some(Refused::ByQuota) => Error::SharedMemory { what },
         None => ended,
     }
 }

@@ -28,9 +28,9 @@ use crate::limit::Hits;
 use crate::log::{ComponentLog, LogStream};
 use crate::meter::Meter;
 use crate::outgoing::Outgoing;
+use crate::quota::Quota;
 use crate::seat::{Seat, Seated};
-use crate::state::State;
-use crate::tenant::TenantId;
+use crate::state::{Memory, State};
 use crate::trace::Trace;
 use crate::usage::{Usage, Used};
 use crate::{Engine, Error, capped, caps};
@@ -40,7 +40,9 @@ pub(crate) struct Handler {
     pub(crate) id: ComponentId,
     /// Kept whole: without its clock no guest would be stopped.
     pub(crate) engine: Engine,
-    pub(crate) tenant: TenantId,
+    pub(crate) quota: Arc<Quota>,
+    /// Of the pool, that an instance takes.
+    pub(crate) places: u64,
     pub(crate) pre: Arc<ProxyPre<State>>,
     pub(crate) world: World,
     pub(crate) grants: Arc<Grants>,
@@ -86,7 +88,7 @@ impl Handler {
         request: Request<WasiBody>,
     ) -> Result<Response<Body>, Error> {
         self.usage.request();
-        if self.engine.pressure().is_too_high() {
+        if self.engine.pressure().is_too_high(&self.quota) {
             return Err(Error::Overloaded);
         }
         let request = self.within_limits(request, call.request_id)?;
@@ -142,7 +144,7 @@ impl Handler {
             run,
             meter,
             self.engine.pace().clone(),
-            self.tenant,
+            self.quota.clone(),
         ))
     }
 
@@ -162,6 +164,8 @@ impl Handler {
     }
 
     fn state(&self, call: Call, admitted: Places) -> Result<State, Error> {
+        let taken = self.quota.take_places(self.places);
+        let memory = Memory::new(self.memory, taken.ok_or(Error::Instances)?);
         let wasi = self.wasi(call.request_id)?;
         let outgoing = Outgoing {
             app: call.app,
@@ -183,7 +187,7 @@ impl Handler {
             outgoing,
             self.variables.clone(),
             self.usage.clone(),
-            self.memory,
+            memory,
             admitted,
         ))
     }

@@ -35,9 +35,11 @@ impl Meter {
         self.began.store(thread_time(), Ordering::Relaxed);
     }
 
-    /// It has ended, on the same thread.
-    pub(crate) fn end(&self) {
-        self.charged.store(self.until_now(), Ordering::Relaxed);
+    /// It has ended, on the same thread, after so long.
+    pub(crate) fn end(&self) -> Duration {
+        let (before, now) = (self.charged.load(Ordering::Relaxed), self.until_now());
+        self.charged.store(now, Ordering::Relaxed);
+        Duration::from_nanos(now.saturating_sub(before))
     }
 
     /// This poll ends because its time is up, and not because the guest waits.
@@ -106,7 +108,7 @@ mod tests {
         meter.begin();
         compute(6_000_000);
         assert!(!meter.is_spent(), "so it was 8 ms already");
-        meter.end();
+        assert!(meter.end() >= Duration::from_millis(6));
         assert!(meter.was_past_its_slice());
         // Nobody polls it: neither another thread's work nor this one's counts.
         compute(5_000_000);

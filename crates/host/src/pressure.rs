@@ -4,20 +4,21 @@
 //! there too, again and again while there are requests. While it is overdue, whoever comes now would wait for longer still,
 //! and is told to come back.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::caps;
+use crate::quota::Quota;
 
 /// The length of the runtime's queues, as far as it matters.
 pub(crate) struct Pressure {
     pulse: Arc<Pulse>,
     /// The task that waits in the queue, from the first request on.
-    task: OnceLock<AbortHandle>,
+    task: Mutex<Option<AbortHandle>>,
 }
 
 struct Pulse {
@@ -26,8 +27,8 @@ struct Pulse {
     waits: AtomicU64,
     /// When it had its last turn.
     turn: AtomicU64,
-    /// Requests since then.
-    requests: AtomicU32,
+    /// Whether there were requests since then.
+    asked: AtomicBool,
     wake: Notify,
 }
 
@@ -45,21 +46,37 @@ impl Pressure {
                 born,
                 waits: AtomicU64::new(NOT),
                 turn: AtomicU64::new(0),
-                requests: AtomicU32::new(0),
+                asked: AtomicBool::new(false),
                 wake: Notify::new(),
             }),
-            task: OnceLock::new(),
+            task: Mutex::default(),
         }
     }
 
-    /// Counts a request, and says whether it comes too much.
+    /// Counts a request of a tenant, and says whether it comes too much.
     ///
-    /// A few requests say nothing: after the process was stopped for a while, everything is overdue.
-    pub(crate) fn is_too_high(&self) -> bool {
-        self.task
-            .get_or_init(|| tokio::spawn(take_turns(self.pulse.clone())).abort_handle());
-        let before = self.pulse.requests.fetch_add(1, Ordering::Relaxed);
-        before >= caps::BURST && self.pulse.is_overdue()
+    /// A few requests say nothing: after the process was stopped for a while, everything is overdue. And who asks for
+    /// little is served, whatever others ask for.
+    pub(crate) fn is_too_high(&self, quota: &Quota) -> bool {
+        let pulse = &*self.pulse;
+        if !pulse.asked.load(Ordering::Relaxed) {
+            pulse.asked.store(true, Ordering::Relaxed);
+            self.keep_task();
+        }
+        let before = quota.count_request(pulse.turn.load(Ordering::Relaxed));
+        before >= quota.burst() && pulse.is_overdue() && !self.keep_task()
+    }
+
+    /// Spawns the task where there is none, and says whether it did. It ends with the runtime that it was spawned on; a
+    /// program that embeds this may have another by now.
+    fn keep_task(&self) -> bool {
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there = task.as_ref().is_some_and(|task| !task.is_finished());
+        if !is_there {
+            self.pulse.waits.store(NOT, Ordering::Relaxed);
+            *task = Some(tokio::spawn(take_turns(self.pulse.clone())).abort_handle());
+        }
+        !is_there
     }
 
     /// Has the task wait for its turn, if it has not been asked of late. To be called now and then, from a thread that is not
@@ -68,7 +85,7 @@ impl Pressure {
         let pulse = &*self.pulse;
         let turn = pulse.turn.load(Ordering::Relaxed);
         let since = pulse.now().saturating_sub(turn);
-        let is_wanted = pulse.requests.load(Ordering::Relaxed) > 0
+        let is_wanted = pulse.asked.load(Ordering::Relaxed)
             && pulse.waits.load(Ordering::Relaxed) == NOT
             && since >= caps::PULSE.as_millis() as u64;
         if is_wanted {
@@ -80,7 +97,8 @@ impl Pressure {
 
 impl Drop for Pressure {
     fn drop(&mut self) {
-        self.task.get().inspect(|task| task.abort());
+        let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
+        task.as_ref().inspect(|task| task.abort());
     }
 }
 
@@ -98,7 +116,7 @@ impl Pulse {
 async fn take_turns(pulse: Arc<Pulse>) {
     loop {
         pulse.wake.notified().await;
-        pulse.requests.store(0, Ordering::Relaxed);
+        pulse.asked.store(false, Ordering::Relaxed);
         pulse.turn.store(pulse.now(), Ordering::Relaxed);
         pulse.waits.store(NOT, Ordering::Relaxed);
     }
@@ -107,6 +125,8 @@ async fn take_turns(pulse: Arc<Pulse>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::Commons;
+    use crate::tenant::TenantId;
 
     /// One that is old enough for anything to be overdue.
     fn old() -> Pressure {
@@ -114,27 +134,31 @@ mod tests {
         Pressure::born(long_ago.unwrap())
     }
 
+    fn quota() -> Arc<Quota> {
+        Commons::new(1, 0).quota(TenantId(1))
+    }
+
     #[tokio::test]
     async fn more_requests_than_turns_are_too_many() {
-        let pressure = old();
-        assert!((0..caps::BURST).all(|_| !pressure.is_too_high()));
-        assert!(!pressure.is_too_high(), "nobody waits");
+        let (pressure, quota, modest) = (old(), quota(), quota());
+        assert!((0..caps::BURST).all(|_| !pressure.is_too_high(&quota)));
+        assert!(!pressure.is_too_high(&quota), "nobody waits");
         pressure.beat();
-        assert!(!pressure.is_too_high(), "it has just begun to wait");
+        assert!(!pressure.is_too_high(&quota), "it has just begun to wait");
         pressure.pulse.waits.store(0, Ordering::Relaxed);
-        assert!(pressure.is_too_high());
+        assert!(pressure.is_too_high(&quota));
+        assert!(!pressure.is_too_high(&modest), "it has asked for nothing");
         while pressure.pulse.waits.load(Ordering::Relaxed) != NOT {
             tokio::task::yield_now().await;
         }
-        assert!(!pressure.is_too_high(), "its task had its turn");
+        assert!(!pressure.is_too_high(&quota), "its task had its turn");
     }
 
     #[tokio::test]
     async fn a_few_requests_are_not_too_many_whatever_is_overdue() {
         let pressure = old();
         pressure.pulse.waits.store(0, Ordering::Relaxed);
-        assert!(!pressure.is_too_high());
-        assert!(pressure.pulse.is_overdue());
+        assert!(!pressure.is_too_high(&quota()));
     }
 
     #[tokio::test]
@@ -142,8 +166,26 @@ mod tests {
         let pressure = old();
         pressure.beat();
         assert_eq!(pressure.pulse.waits.load(Ordering::Relaxed), NOT);
-        assert!(!pressure.is_too_high());
+        assert!(!pressure.is_too_high(&quota()));
         pressure.beat();
         assert_ne!(pressure.pulse.waits.load(Ordering::Relaxed), NOT);
+    }
+
+    #[test]
+    fn its_task_does_not_end_with_a_runtime() {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap()
+        };
+        let (pressure, quota) = (old(), quota());
+        runtime().block_on(async { pressure.is_too_high(&quota) });
+        pressure.beat();
+        pressure.pulse.waits.store(0, Ordering::Relaxed);
+        runtime().block_on(async {
+            assert!((0..=caps::BURST).all(|_| !pressure.is_too_high(&quota)));
+            let task = pressure.task.lock().unwrap();
+            assert!(task.as_ref().is_some_and(|task| !task.is_finished()));
+        });
     }
 }

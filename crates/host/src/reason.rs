@@ -40,8 +40,10 @@ pub enum Reason {
     ResponseBody,
     /// As many of its requests were served as may be, and as many waited.
     Concurrency,
-    /// As many instances existed as may, of all components.
+    /// Its app had as many instances as were left to each other.
     Instances,
+    /// It was refused memory: its app had as much as was left to each other.
+    SharedMemory,
     /// It waited for a slow client, and another request needed its seat.
     SlowClient,
     /// More was asked of the process than it can do.
@@ -89,6 +91,7 @@ impl Reason {
             | Reason::HostcallFuel
             | Reason::HeaderSize
             | Reason::Instances
+            | Reason::SharedMemory
             | Reason::SlowClient
             | Reason::Overload
             | Reason::Loop
@@ -121,7 +124,8 @@ impl Error {
             Error::RequestBody(_) => Reason::RequestBody,
             Error::ResponseBody(_) => Reason::ResponseBody,
             Error::Capacity(_) => Reason::Concurrency,
-            Error::Instances(_) => Reason::Instances,
+            Error::Instances => Reason::Instances,
+            Error::SharedMemory { .. } => Reason::SharedMemory,
             Error::GaveUp(_) => Reason::SlowClient,
             Error::Overloaded => Reason::Overload,
             Error::Loop(_) => Reason::Loop,
@@ -167,7 +171,7 @@ mod tests {
         assert_eq!(
             names.join(" "),
             "cpu request_timeout response_timeout after_response oom stack_overflow trap exit no_response unfinished \
-             handles hostcall_fuel header_size request_body response_body concurrency instances slow_client overload loop calls not_http error instantiate not_served"
+             handles hostcall_fuel header_size request_body response_body concurrency instances shared_memory slow_client overload loop calls not_http error instantiate not_served"
         );
     }
 }

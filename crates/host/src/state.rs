@@ -9,6 +9,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::admission::Places;
 use crate::caps;
 use crate::outgoing::Outgoing;
+use crate::quota::Taken;
 use crate::usage::Usage;
 
 /// The `T` of an instance's `Store<T>`.
@@ -29,7 +30,7 @@ impl State {
         outgoing: Outgoing,
         variables: runner_variables::Session,
         usage: Arc<Usage>,
-        memory: u64,
+        memory: Memory,
         admitted: Places,
     ) -> State {
         let mut table = ResourceTable::new();
@@ -43,7 +44,7 @@ impl State {
             outgoing,
             variables,
             usage,
-            memory: Memory::new(memory),
+            memory,
             _admitted: admitted,
         }
     }
@@ -68,35 +69,50 @@ impl WasiHttpView for State {
     }
 }
 
-/// Bytes that all memories and tables of an instance may have, together.
+/// Bytes that all memories and tables of an instance may have, together, and its place among all instances.
 pub(crate) struct Memory {
     limit: u64,
     left: u64,
-    refused: bool,
+    taken: Taken,
+    refused: Option<Refused>,
+}
+
+/// Why an instance got no more memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It had as much as its component's limit.
+    ByLimit(u64),
+    /// Its app had as much as is left to each other.
+    ByQuota,
 }
 
 /// What a table element costs the host.
 const ELEMENT: u64 = caps::TABLE_ELEMENT;
 
 impl Memory {
-    fn new(limit: u64) -> Memory {
+    pub(crate) fn new(limit: u64, taken: Taken) -> Memory {
         Memory {
             limit,
             left: limit,
-            refused: false,
+            taken,
+            refused: None,
         }
     }
 
-    /// The limit, where it has refused anything.
-    pub(crate) fn refused(&self) -> Option<u64> {
-        self.refused.then_some(self.limit)
+    /// Why it was refused any, where it was.
+    pub(crate) fn refused(&self) -> Option<Refused> {
+        self.refused
     }
 
     fn take(&mut self, bytes: u64) -> bool {
         let Some(left) = self.left.checked_sub(bytes) else {
-            self.refused = true;
+            self.refused = Some(Refused::ByLimit(self.limit));
             return false;
         };
+        if !self.taken.take_memory(bytes) {
+            self.refused = Some(Refused::ByQuota);
+            return false;
+        }
         self.left = left;
         true
     }
@@ -127,11 +143,14 @@ impl wasmtime::ResourceLimiter for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::Commons;
+    use crate::tenant::TenantId;
     use wasmtime::ResourceLimiter;
 
     #[test]
     fn the_limit_is_the_sum_over_all_memories_and_tables() {
-        let mut memory = Memory::new(100 << 16);
+        let quota = Commons::new(1, u64::MAX).quota(TenantId(1));
+        let mut memory = Memory::new(100 << 16, quota.take_places(1).unwrap());
         assert!(memory.memory_growing(0, 60 << 16, None).unwrap());
         assert!(
             !memory.memory_growing(0, 60 << 16, None).unwrap(),
@@ -142,8 +161,20 @@ mod tests {
             !memory.memory_growing(0, 5 << 16, Some(4 << 16)).unwrap(),
             "its own maximum holds"
         );
-        assert_eq!(memory.refused(), Some(100 << 16));
+        assert_eq!(memory.refused(), Some(Refused::ByLimit(100 << 16)));
         assert!(memory.table_growing(0, 1 << 16, None).unwrap());
         assert!(!memory.table_growing(0, 1 << 17, None).unwrap());
+    }
+
+    #[test]
+    fn an_instance_gets_what_its_limit_and_its_quota_allow() {
+        let quota = Commons::new(1, 10 << 16).quota(TenantId(1));
+        let mut memory = Memory::new(100 << 16, quota.take_places(1).unwrap());
+        assert!(memory.memory_growing(0, 5 << 16, None).unwrap());
+        assert!(!memory.memory_growing(5 << 16, 6 << 16, None).unwrap());
+        assert_eq!(memory.refused(), Some(Refused::ByQuota));
+        drop(memory);
+        let mut memory = Memory::new(100 << 16, quota.take_places(1).unwrap());
+        assert!(memory.memory_growing(0, 5 << 16, None).unwrap());
     }
 }

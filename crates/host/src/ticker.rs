@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle, Thread};
 use crate::caps;
 use crate::gate::Gate;
 use crate::pressure::Pressure;
+use crate::quota::Commons;
 
 /// Somebody computed since the last beat.
 const BUSY: u8 = 2;
@@ -26,16 +27,20 @@ pub(crate) struct Pace {
     pub(crate) gate: Gate,
     /// How much is asked of the process.
     pub(crate) pressure: Pressure,
+    /// What tenants share.
+    pub(crate) commons: Arc<Commons>,
     state: AtomicU8,
     stopped: AtomicBool,
     clock: OnceLock<Thread>,
 }
 
 impl Pace {
-    pub(crate) fn new(gate: Gate) -> Pace {
+    /// Of a machine with so many processors, and so much memory for guests.
+    pub(crate) fn new(cores: usize, memory: u64) -> Pace {
         Pace {
-            gate,
+            gate: Gate::new(cores),
             pressure: Pressure::new(),
+            commons: Commons::new(cores, memory),
             state: AtomicU8::new(AT_REST),
             stopped: AtomicBool::new(false),
             clock: OnceLock::new(),
@@ -92,6 +97,7 @@ fn beat(engine: &wasmtime::EngineWeak, pace: &Pace) {
             return;
         };
         engine.increment_epoch();
+        pace.commons.beat();
         pace.gate.beat();
         pace.pressure.beat();
         quiet = match pace.state.swap(QUIET, Ordering::AcqRel) {
@@ -137,7 +143,7 @@ mod tests {
             (QUIET, QUIET_BEATS, (QUIET_BEATS, AT_REST)),
             (BUSY, QUIET_BEATS, (0, BUSY)),
         ] {
-            let pace = Pace::new(Gate::new(1));
+            let pace = Pace::new(1, 0);
             pace.state.store(state, Ordering::Relaxed);
             let quiet = rest(&pace, quiet);
             assert_eq!((quiet, pace.state.load(Ordering::Relaxed)), expected);
@@ -146,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_guest_ends_the_rest() {
-        let pace = Pace::new(Gate::new(1));
+        let pace = Pace::new(1, 0);
         let _ = pace.clock.set(thread::current());
         pace.keep();
         // Returns at once: there is a token. A second guest leaves none.

@@ -89,9 +89,11 @@ fn status(error: &Error) -> StatusCode {
         | Error::ResponseTimeout(_)
         | Error::AfterResponse(_) => StatusCode::GATEWAY_TIMEOUT,
         Error::RequestBody(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        Error::Capacity(_) | Error::Instances(_) | Error::GaveUp(_) | Error::Overloaded => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Error::Capacity(_)
+        | Error::Instances
+        | Error::SharedMemory { .. }
+        | Error::GaveUp(_)
+        | Error::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Error::Loop(_) | Error::Calls(_) => StatusCode::LOOP_DETECTED,
         Error::Guest(_) if error.is_loop() => StatusCode::LOOP_DETECTED,
         Error::NotHttp(_) => StatusCode::BAD_GATEWAY,
@@ -171,7 +173,7 @@ mod tests {
                 "504\nGateway Timeout\nrequest id: ID\n",
             ),
             (
-                Error::Instances(7),
+                Error::Instances,
                 "503\nretry-after: 1\nService Unavailable\nrequest id: ID\n",
             ),
             (
