@@ -15,6 +15,7 @@ mod oracle;
 mod process;
 mod server;
 mod sources;
+mod text;
 mod trace;
 mod wire;
 
@@ -28,4 +29,5 @@ pub use oracle::{End, Fault, Oracle, Protocol, Seen};
 pub use process::{Finished, binary, run, run_after, run_with};
 pub use server::{Reader, Server, Stopped};
 pub use sources::test_names;
+pub use text::{around, module};
 pub use wire::Wire;

@@ -1,4 +1,4 @@
-//! What must be true of a server around every attack of a guest: it lives, it answers for another component, the client
+//! What must be true of a server around every attack of a guest: it lives, it answers for another app, the client
 //! sees what it should, the log says why in one line, a counter counts one, and all that was taken comes back.
 
 use std::collections::BTreeMap;
@@ -32,12 +32,13 @@ const END_STREAM: u8 = 1;
 /// Ends the stream, and its headers.
 const WHOLE: u8 = 5;
 
-/// A server with two components: `guest`, which attacks, on every path, and `neighbour`, under a host of its own.
+/// A server with two apps: one whose component `guest` attacks, on every path, and a neighbour under a host of its own.
 pub struct Oracle {
     server: Server,
     admin: String,
     before: Held,
     app: App,
+    _neighbour: App,
 }
 
 /// What a process holds.
@@ -122,7 +123,9 @@ impl Oracle {
         let tmp = app.path().join("tmp");
         fs::create_dir_all(&tmp).expect("writable");
         let environment = [("TMPDIR", tmp.to_str().expect("text"))];
-        let args = [&ADMIN, args].concat();
+        let neighbour = App::new(NEIGHBOUR);
+        let apps = [&app, &neighbour].map(|app| app.path().to_str().expect("text"));
+        let args = [&apps, &ADMIN, args].concat();
         let server = Server::try_start_with(&app, &args, &environment).await;
         let server = server.unwrap_or_else(|log| panic!("runner did not start: {log:#?}"));
         let admin = server.admin().await;
@@ -131,6 +134,7 @@ impl Oracle {
             server,
             admin,
             app,
+            _neighbour: neighbour,
         };
         // The first instance of a component leaves the image of its memory.
         oracle.attack(Protocol::Http1, "/first").await;
@@ -154,14 +158,14 @@ impl Oracle {
         &self.server
     }
 
-    /// Asks the other component.
+    /// Asks the other app.
     pub async fn ask_neighbour(&self) -> Reply {
         let request = http::Request::get("/hello").header("host", "neighbour.test");
         let request = request.body(Default::default()).expect("a request");
         self.server.connect().await.send(request).await
     }
 
-    /// The other component answers.
+    /// The other app answers.
     pub async fn neighbour(&self) {
         let reply = self.ask_neighbour().await;
         assert_eq!(
@@ -171,7 +175,7 @@ impl Oracle {
         );
     }
 
-    /// `GET path` of the attacking component, while the other one is asked.
+    /// `GET path` of the attacking component, while the other app is asked.
     pub async fn attack(&self, protocol: Protocol, path: &str) -> Seen {
         let attack = async {
             match protocol {
@@ -214,7 +218,10 @@ impl Oracle {
         let expected = format!("{}: {}", fault.reason, fault.message);
         assert_eq!(self.failures(&record), [expected]);
         let mut expected = before;
-        let name = format!("{{component=\"guest\",reason=\"{}\"}}", fault.reason);
+        let name = format!(
+            "{{app=\"story\",component=\"guest\",reason=\"{}\"}}",
+            fault.reason
+        );
         *expected.entry(name).or_default() += 1.0;
         assert_eq!(self.faults().await, expected);
     }
@@ -296,7 +303,7 @@ impl Oracle {
         self.reaches("runner_instances", 0.0).await;
     }
 
-    /// The attacks are over: the process is the same and lives, the other component is answered, and memory, files and
+    /// The attacks are over: the process is the same and lives, the other app is answered, and memory, files and
     /// threads are as they were.
     pub async fn over(self) {
         let pid = self.server.pid();
@@ -326,13 +333,25 @@ impl Oracle {
     }
 }
 
+/// The app that is asked all the time.
+const NEIGHBOUR: &str = "\
+spin_manifest_version = 2
+[application]
+name = \"neighbour\"
+[application.trigger.http]
+host = \"neighbour.test\"
+[[trigger.http]]
+route = \"/...\"
+component = \"neighbour\"
+[component.neighbour]
+source = \"guest:probe\"
+";
+
 /// The manifest of an attack.
 fn manifest(source: &str, lines: &str) -> String {
     format!(
         "spin_manifest_version = 2\n[application]\nname = \"story\"\n\
-         [[trigger.http]]\nroute = \"/...\"\nhost = \"neighbour.test\"\ncomponent = \"neighbour\"\n\
          [[trigger.http]]\nroute = \"/...\"\ncomponent = \"guest\"\n\
-         [component.neighbour]\nsource = \"guest:probe\"\n\
          [component.guest]\nsource = \"{source}\"\n{lines}\n"
     )
 }

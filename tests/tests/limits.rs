@@ -5,40 +5,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use runner_tests::{App, Server, Wire, get, raw};
+use runner_tests::{App, Server, Wire, around, get, module, raw};
 use serde_json::Value;
 
 /// So much computing is enough here: the default is for guests, not for stories.
 const CPU: &str = "cpu = \"100 ms\"";
-
-/// A component of `wasi:http@0.2` around a core module that exports `handle`. What the module needs stands before it.
-fn component(before: &str, module: &str, with: &str, lift: &str) -> Vec<u8> {
-    let text = format!(
-        r#"(component
-          (import "wasi:http/types@0.2.0" (instance $types
-            (export "incoming-request" (type $asked (sub resource)))
-            (export "response-outparam" (type (sub resource)))
-            (export "[method]incoming-request.path-with-query"
-              (func (param "self" (borrow $asked)) (result (option string))))
-          ))
-          (alias export $types "incoming-request" (type $request))
-          (alias export $types "response-outparam" (type $out))
-          {before}
-          (core module $code {module})
-          (core instance $guest (instantiate $code {with}))
-          (func $handle (param "request" (own $request)) (param "response-out" (own $out))
-            (canon lift (core func $guest "handle") {lift}))
-          (instance $handler (export "handle" (func $handle)))
-          (export "wasi:http/incoming-handler@0.2.0" (instance $handler))
-        )"#
-    );
-    wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
-}
-
-/// The same, of a module that needs nothing.
-fn module(text: &str) -> Vec<u8> {
-    component("", text, "", "")
-}
 
 /// One that does this in a loop, in its handler.
 fn forever(declared: &str, what: &str) -> Vec<u8> {
@@ -49,7 +20,7 @@ fn forever(declared: &str, what: &str) -> Vec<u8> {
 
 /// One that hands the host a place for a string, and loops in the function that should find it.
 fn loops_in_realloc() -> Vec<u8> {
-    component(
+    around(
         r#"(core module $memory (memory (export "memory") 1)
              (func (export "realloc") (param i32 i32 i32 i32) (result i32) (loop (br 0)) unreachable))
            (core instance $memory (instantiate $memory))
@@ -64,7 +35,7 @@ fn loops_in_realloc() -> Vec<u8> {
 
 /// One that drops a resource of its own, whose destructor loops.
 fn loops_in_destructor() -> Vec<u8> {
-    component(
+    around(
         r#"(core module $end (func (export "end") (param i32) (loop (br 0))))
            (core instance $end (instantiate $end))
            (type $own (resource (rep i32) (dtor (func $end "end"))))
@@ -80,7 +51,7 @@ fn loops_in_destructor() -> Vec<u8> {
 
 /// One that waits for so many nanoseconds, again and again.
 fn waits(nanoseconds: u64) -> Vec<u8> {
-    component(
+    around(
         r#"(import "wasi:io/poll@0.2.0" (instance $poll
              (export "pollable" (type $p (sub resource)))
              (export "[method]pollable.block" (func (param "self" (borrow $p))))))
@@ -111,7 +82,7 @@ fn waits(nanoseconds: u64) -> Vec<u8> {
 
 /// One that is given 40 pages for a memory, and wants 40 for another one: half of a limit of 4 MiB and a little more.
 fn grows_two() -> Vec<u8> {
-    component(
+    around(
         r#"(core module $other (memory 1)
              (func (export "grow") (result i32) (memory.grow (i32.const 40))))
            (core instance $other (instantiate $other))"#,
@@ -256,7 +227,7 @@ async fn hold(rows: Vec<Row>) {
 async fn e01_e02_who_computes_for_too_long_is_stopped_wherever_it_does() {
     let start =
         r#"(func $start (loop (br 0))) (start $start) (func (export "handle") (param i32 i32))"#;
-    let post_return = component(
+    let post_return = around(
         "",
         r#"(func (export "handle") (param i32 i32)) (func (export "post") (loop (br 0)))"#,
         "",
@@ -387,7 +358,7 @@ async fn e05_e06_what_can_never_fit_is_no_component() {
     let traps = r#"(func (export "handle") (param i32 i32) unreachable)"#;
     let rows = [
         (
-            component(
+            around(
                 &format!("(core module $memory (memory 1)) {many}"),
                 traps,
                 "",

@@ -11,9 +11,11 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::{Method, Request, Response, StatusCode, Uri};
 use runner_manifest::{ComponentId, Manifest, Match, NormalPath, Reply, StaticResponse};
 use runner_outbound::{Grants, Outbound};
+use tokio::runtime::Handle;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::admission::Admission;
+use crate::apart::{self, Gone};
 use crate::body::{Body, into_wasi};
 use crate::component::{self, Loaded};
 use crate::denials::Denials;
@@ -21,6 +23,7 @@ use crate::event::{Event, Events, Execution, Outcome, Record, RequestId};
 use crate::handler::{Call, Handler};
 use crate::identity::{self, Seen};
 use crate::inside::Calls;
+use crate::quota::Quota;
 use crate::tenant::Tenant;
 use crate::trace::{Trace, Tracing};
 use crate::usage::Used;
@@ -83,6 +86,9 @@ pub struct App {
     denials: Denials,
     generation: u64,
     since: SystemTime,
+    /// Kept whole: without its clock no guest would be stopped.
+    engine: Engine,
+    quota: Arc<Quota>,
 }
 
 /// Where a call inside the app goes.
@@ -144,6 +150,7 @@ impl App {
         for handler in handlers.values_mut() {
             handler.of_app.clone_from(&door);
         }
+        let quota = engine.quota(services.tenant.id());
         Ok(App {
             manifest,
             handlers,
@@ -152,6 +159,8 @@ impl App {
             denials: Denials::default(),
             generation,
             since: SystemTime::now(),
+            engine: engine.clone(),
+            quota,
         })
     }
 
@@ -201,8 +210,34 @@ impl App {
     {
         let trace = Trace::of_request(request.headers(), self.services.tracing);
         let turn = Turn::new(0, None, trace);
-        self.answer(turn, Target::Route, request.map(into_wasi), client)
-            .await
+        let request = request.map(into_wasi);
+        self.quota.charge_request();
+        if self.quota.is_to_go_behind()
+            && let Some(behind) = self.engine.behind()
+        {
+            return self.handle_behind(behind, turn, request, client).await;
+        }
+        self.answer(turn, Target::Route, request, client).await
+    }
+
+    /// The others go before this one.
+    async fn handle_behind(
+        self: &Arc<App>,
+        behind: &Handle,
+        turn: Turn,
+        request: Request<WasiBody>,
+        client: Client,
+    ) -> Response<Body> {
+        let (app, request_id) = (self.clone(), turn.request_id);
+        let made = Box::pin(async move { app.answer(turn, Target::Route, request, client).await });
+        match apart::make(behind, made).await {
+            Ok(response) => response.map(Body::apart),
+            Err(Gone) => (self.services.refuse)(&Refused {
+                request_id,
+                component: None,
+                error: &Error::Engine("the task that served it has ended".into()),
+            }),
+        }
     }
 
     /// A guest's call to its own app; `caller` is the call's span.
@@ -325,6 +360,11 @@ impl App {
 
     pub(crate) fn services(&self) -> &Services {
         &self.services
+    }
+
+    /// What it has of what all apps share.
+    pub(crate) fn quota(&self) -> &Quota {
+        &self.quota
     }
 
     pub(crate) fn tracing(&self) -> Tracing {

@@ -14,6 +14,7 @@ use runner_manifest::ComponentId;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use wasmtime_wasi_http::WasiBody;
 
+use crate::apart::Answer;
 use crate::event::{Event, Events, Outcome, Record, RequestId};
 use crate::seat::Seated;
 use crate::{BoxError, Error, caps};
@@ -30,6 +31,7 @@ pub struct Body {
 enum Source {
     Bytes(Full<Bytes>),
     Guest(Written),
+    Apart(Answer),
 }
 
 /// What a guest writes, and the guest.
@@ -108,6 +110,14 @@ impl Body {
         }
     }
 
+    /// What comes from a task of its own, where it is recorded too.
+    pub(crate) fn apart(answer: Answer) -> Body {
+        Body {
+            source: Source::Apart(answer),
+            record: None,
+        }
+    }
+
     /// What a guest writes, until then and of so many bytes at most.
     pub(crate) fn guest(body: WasiBody, run: Run, until: Until, most: Option<u64>) -> Body {
         Body {
@@ -129,13 +139,14 @@ impl Body {
     /// [`caps::AFTER_RESPONSE`], and leaves an empty body that ends the record.
     pub fn detach(mut self) -> Body {
         let record = self.record.take();
-        if let Source::Guest(mut written) =
-            std::mem::replace(&mut self.source, Source::Bytes(Full::default()))
-            && !matches!(written.run, Run::Over)
-        {
-            let faults = record.as_ref().and_then(Recorder::faults);
-            written.faults.clone_from(&faults);
-            tokio::spawn(in_time(written.drain(), faults));
+        match std::mem::replace(&mut self.source, Source::Bytes(Full::default())) {
+            Source::Guest(mut written) if !matches!(written.run, Run::Over) => {
+                let faults = record.as_ref().and_then(Recorder::faults);
+                written.faults.clone_from(&faults);
+                tokio::spawn(in_time(written.drain(), faults));
+            }
+            Source::Apart(answer) => answer.detach(),
+            Source::Guest(_) | Source::Bytes(_) => {}
         }
         Body {
             source: Source::Bytes(Full::default()),
@@ -169,7 +180,7 @@ impl Body {
     /// Whether its guest still runs.
     fn is_being_written(&self) -> bool {
         match &self.source {
-            Source::Bytes(_) => false,
+            Source::Bytes(_) | Source::Apart(_) => false,
             Source::Guest(written) => matches!(written.run, Run::GoesOn(_)),
         }
     }
@@ -183,6 +194,7 @@ impl Body {
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
             Source::Guest(written) => written.poll(cx, self.record.as_mut()),
+            Source::Apart(answer) => Pin::new(answer).poll_frame(cx),
         }
     }
 }
@@ -366,6 +378,7 @@ impl http_body::Body for Body {
         match &self.source {
             Source::Bytes(bytes) => bytes.is_end_stream(),
             Source::Guest(written) => written.body.is_end_stream(),
+            Source::Apart(answer) => answer.is_end_stream(),
         }
     }
 
@@ -373,6 +386,7 @@ impl http_body::Body for Body {
         match &self.source {
             Source::Bytes(bytes) => bytes.size_hint(),
             Source::Guest(written) => written.body.size_hint(),
+            Source::Apart(answer) => answer.size_hint(),
         }
     }
 }

@@ -121,6 +121,9 @@ pub const SLICE: Duration = Duration::from_millis(5);
 /// What an app's guests may compute at once, beyond its part of the processors, before they wait for one another: four that
 /// use up their slices.
 pub const CPU_CREDIT: Duration = SLICE.saturating_mul(4);
+/// What the host does for a request, and for a call of a guest, as a part of what the app's guests compute: about what it
+/// takes to read it, to make an instance or a connection, to write and to record what comes of it.
+pub const REQUEST_PRICE: Duration = Duration::from_micros(50);
 /// And how long it pays at most for what they did beyond that.
 pub const CPU_DEBT: Duration = Duration::from_secs(1);
 /// An app whose guests have computed within this time counts among those that share the processors.
@@ -129,8 +132,8 @@ pub const ACTIVE: Duration = Duration::from_secs(1);
 pub const COUNT_EVERY: Duration = Duration::from_millis(100);
 /// A poll of a guest that took so long could not be interrupted: one instruction of WebAssembly may fill all its memory.
 pub const LONG_POLL: Duration = SLICE.saturating_mul(4);
-/// For so long after it no guest of that app gets the last processor.
-pub const LONG_POLL_NOTED: Duration = Duration::from_secs(10);
+/// For so long after it that app is served behind the others: what it does again then costs them a thousandth of that time.
+pub const LONG_POLL_NOTED: Duration = Duration::from_secs(300);
 
 /// What a guest may compute for one request, where the manifest sets no `cpu`: ten thousand times a small answer.
 pub const CPU: Duration = Duration::from_secs(1);

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use tokio::runtime::Handle;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::artifact::Artifact;
+use crate::behind::Behind;
 use crate::cache::{Cache, CacheError};
 use crate::compile::{self, Compiled, Compiler, Slots};
 use crate::pressure::Pressure;
@@ -29,6 +31,7 @@ struct Inner {
     /// What is wrong with the cache, until somebody who listens loads an app.
     untold: Mutex<Option<String>>,
     pace: Arc<Pace>,
+    behind: Behind,
     _ticker: Ticker,
 }
 
@@ -76,6 +79,7 @@ impl Engine {
                 compiling: Slots::new(cores().min(caps::COMPILES)),
                 untold: Mutex::new(untold),
                 pace,
+                behind: Behind::default(),
                 _ticker: ticker,
             }),
         })
@@ -93,7 +97,17 @@ impl Engine {
 
     /// What a tenant has of what all share.
     pub(crate) fn quota(&self, tenant: TenantId) -> Arc<Quota> {
-        self.inner.pace.commons.quota(tenant)
+        let quota = self.inner.pace.commons.quota(tenant);
+        if self.inner.pace.commons.is_shared() {
+            // Not when they are needed: a server has as many threads under an attack as before and after it.
+            self.behind();
+        }
+        quota
+    }
+
+    /// Where tenants are served that others go before.
+    pub(crate) fn behind(&self) -> Option<&Handle> {
+        self.inner.behind.runtime(cores())
     }
 
     /// Compiles, when it is its turn. Blocks until that is done.

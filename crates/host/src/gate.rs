@@ -1,13 +1,14 @@
 //! Who may go on computing after a first slice: as many guests as there are cores but one, the tenants taking turns.
 //!
-//! A guest that answers at once never comes here, unless its tenant has computed more than its part of late, so it goes before those that compute for long, and a tenant with many
-//! of those does not queue in front of another's. Nor do they queue in front of anybody in the run queue of a thread, where
-//! all tasks are equal: whoever waits for a place is woken when there is one, and not before. Between two of them the
-//! thread does all else that there is ([`Gate::keep`]). The last core is theirs too while nobody waits: then whoever is on it gives
-//! it up soon enough for a guest that answers. A place is held for one poll, which ends at the next beat, and is then
-//! handed on. Whoever it is handed to is woken and takes it when it is polled. Some are not polled soon: a connection does
-//! not poll a guest whose client reads nothing. Its place goes to the next after a few beats ([`Gate::beat`]); it was woken,
-//! so it asks again whenever it is polled.
+//! A guest that answers at once never comes here, unless its tenant has computed more than its part of late. So it goes
+//! before those that compute for long, and a tenant with many of those does not queue in front of another's. Nor do they
+//! queue in front of anybody in the run queue of a thread, where all tasks are equal: whoever waits for a place is woken when
+//! there is one, and not before. Between two of them the thread does all else that there is ([`Gate::keep`]). The last core is
+//! theirs too while nobody waits: then whoever is on it gives it up soon enough for a guest that answers, unless it belongs
+//! to a tenant whose guests could not be interrupted of late. A place is held for one poll, which ends at the next beat, and
+//! is then handed on. Whoever it is handed to is woken and takes it when it is polled. Some are not polled soon: a connection
+//! does not poll a guest whose client reads nothing. Its place goes to the next after a few beats ([`Gate::beat`]); it was
+//! woken, so it asks again whenever it is polled.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -123,7 +124,7 @@ impl Gate {
         };
         *place = if is_there {
             Place::Held
-        } else if quota.may_have_the_last() && queue.take_last() {
+        } else if quota.is_interruptible() && queue.take_last() {
             Place::Last
         } else {
             Place::Waiting(queue.enter(tenant, cx.waker().clone()))

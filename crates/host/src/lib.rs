@@ -48,9 +48,11 @@
 
 mod admission;
 mod answered;
+mod apart;
 mod app;
 mod apps;
 mod artifact;
+mod behind;
 mod body;
 mod bucket;
 mod cache;

@@ -159,6 +159,7 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
+        self.app.quota().charge_request();
         let mut ongoing = self.begin(request.method());
         let (permitted, slots) = match self
             .decide(&request, &mut ongoing)

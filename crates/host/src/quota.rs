@@ -4,9 +4,9 @@
 //! a hundred a hundredth; and whoever comes next finds as much as the greediest has. No share is set aside for somebody who
 //! does not come.
 //!
-//! Processors: a tenant whose guests compute more than its part of them has its guests wait for one another, in the
-//! [`Gate`](crate::gate::Gate), from the first moment on, and not only those that compute for long. The others do not see
-//! them. This costs nothing while one tenant is there alone.
+//! Processors: a tenant whose guests have computed more than its part of them is served behind the others
+//! ([`Behind`](crate::behind::Behind)), and its guests wait for one another in the [`Gate`](crate::gate::Gate) from the first
+//! moment on, and not only those that compute for long. This costs nothing while one tenant is there alone.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -45,7 +45,7 @@ pub(crate) struct Quota {
     memory: AtomicU64,
     /// When it will have got, as its part of the processors, what it has computed: nanoseconds on the commons' clock.
     paid: AtomicU64,
-    /// Until when no guest of it may have the last processor.
+    /// Until when its guests count as those that cannot be interrupted.
     long: AtomicU64,
     /// Requests since the last turn of the runtime's queue, and which turn that was.
     requests: AtomicU32,
@@ -89,13 +89,18 @@ impl Commons {
         quota
     }
 
+    /// Whether there is anybody to share with.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.several.load(Ordering::Relaxed)
+    }
+
     /// To be called at each beat: the clock goes on, and those that compute are counted now and then.
     pub(crate) fn beat(&self) {
         let before = self.now.load(Ordering::Relaxed);
         let now = nanoseconds(self.born.elapsed());
         self.now.store(now, Ordering::Relaxed);
         let every = nanoseconds(caps::COUNT_EVERY);
-        if self.several.load(Ordering::Relaxed) && before / every != now / every {
+        if self.is_shared() && before / every != now / every {
             self.count(now);
         }
     }
@@ -177,25 +182,40 @@ impl Quota {
         })
     }
 
-    /// Its guests have computed for so long. One poll that was far longer than a slice could not be interrupted.
+    /// One of its guests has computed for so long, in one go. Where that was far longer than a slice, it could not be
+    /// interrupted.
     pub(crate) fn charge(&self, poll: Duration) {
         let commons = &*self.commons;
-        if !commons.several.load(Ordering::Relaxed) {
+        if !commons.is_shared() {
             return;
         }
-        let (now, poll_ns) = (commons.now(), nanoseconds(poll));
+        self.pay(poll);
+        if poll > caps::LONG_POLL {
+            let until = commons
+                .now()
+                .saturating_add(nanoseconds(caps::LONG_POLL_NOTED));
+            self.long.store(until, Ordering::Relaxed);
+        }
+    }
+
+    /// The host has something to do for it: a request, or a call of a guest.
+    pub(crate) fn charge_request(&self) {
+        if self.commons.is_shared() {
+            self.pay(caps::REQUEST_PRICE);
+        }
+    }
+
+    fn pay(&self, work: Duration) {
+        let commons = &*self.commons;
         // Whoever gets no turn computes nothing, and is there all the same: nobody has more than half.
         let parts = u64::from(commons.active().max(2));
-        let price = poll_ns.saturating_mul(parts) / commons.cores;
+        let price = nanoseconds(work).saturating_mul(parts) / commons.cores;
+        let now = commons.now();
         let paid = self.paid.load(Ordering::Relaxed).max(now);
         let most = now.saturating_add(nanoseconds(caps::CPU_DEBT));
         // Two threads at once may lose one price: it is a measure, not an account.
         self.paid
             .store(paid.saturating_add(price).min(most), Ordering::Relaxed);
-        if poll > caps::LONG_POLL {
-            let until = now.saturating_add(nanoseconds(caps::LONG_POLL_NOTED));
-            self.long.store(until, Ordering::Relaxed);
-        }
     }
 
     /// Whether its guests have computed more of late than its part.
@@ -204,8 +224,14 @@ impl Quota {
         self.paid.load(Ordering::Relaxed) > self.commons.now().saturating_add(credit)
     }
 
-    /// Whether a guest of it may have the last processor: it has to give it up soon when somebody else needs it.
-    pub(crate) fn may_have_the_last(&self) -> bool {
+    /// Whether what is done for it is done behind all else.
+    pub(crate) fn is_to_go_behind(&self) -> bool {
+        self.is_in_debt() || !self.is_interruptible()
+    }
+
+    /// Whether its guests could be interrupted of late. If not, none of them may have the last processor, which somebody
+    /// else may need soon.
+    pub(crate) fn is_interruptible(&self) -> bool {
         self.long.load(Ordering::Relaxed) <= self.commons.now()
     }
 
@@ -339,9 +365,9 @@ mod tests {
         let commons = commons(0);
         let first = commons.quota(TenantId(1));
         assert!(Arc::ptr_eq(&first, &commons.quota(TenantId(1))));
-        assert!(!commons.several.load(Ordering::Relaxed));
+        assert!(!commons.is_shared());
         let second = commons.quota(TenantId(2));
-        assert!(commons.several.load(Ordering::Relaxed));
+        assert!(commons.is_shared());
         drop(second);
         let _third = commons.quota(TenantId(3));
         assert_eq!(commons.quotas().len(), 2, "who is gone is forgotten");
@@ -363,10 +389,10 @@ mod tests {
             .fetch_add(nanoseconds(caps::CPU_CREDIT), Ordering::Relaxed);
         assert!(!a.is_in_debt(), "it has got its part meanwhile");
         a.charge(Duration::from_secs(3600));
-        assert!(!a.may_have_the_last() && b.may_have_the_last());
+        assert!(!a.is_interruptible() && b.is_interruptible());
         let later = caps::CPU_DEBT + caps::LONG_POLL_NOTED;
         commons.now.fetch_add(nanoseconds(later), Ordering::Relaxed);
-        assert!(!a.is_in_debt() && a.may_have_the_last());
+        assert!(!a.is_in_debt() && a.is_interruptible());
     }
 
     #[test]

@@ -54,7 +54,7 @@ async fn e24_a_guest_goes_with_its_client_whatever_it_does() {
             oracle.is_idle().await;
 
             gone += 2.0;
-            let name = "runner_client_gone_total{component=\"guest\"}";
+            let name = "runner_client_gone_total{app=\"story\",component=\"guest\"}";
             oracle.reaches(name, gone).await;
         }
         oracle.over().await;
@@ -98,7 +98,8 @@ fn fan(width: usize, levels: usize) -> String {
 
 #[tokio::test]
 async fn e42_a_request_leads_to_a_hundred_calls_and_no_more_however_they_fan_out() {
-    let answered = "runner_inside_requests_total{component=\"guest\",status_class=\"2xx\"}";
+    let answered =
+        "runner_inside_requests_total{app=\"story\",component=\"guest\",status_class=\"2xx\"}";
     for source in PROBES {
         let oracle = Oracle::start(source, "allowed_outbound_hosts = [\"http://self\"]").await;
         for (levels, sum) in [(1, 10.0), (2, 110.0), (5, 210.0)] {

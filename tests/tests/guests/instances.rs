@@ -102,14 +102,10 @@ async fn e4_a_component_whose_places_loop_is_told_to_come_later_and_its_neighbou
     for _ in 0..CLIENTS {
         clients.spawn(async move { Connection::open(address).await.get("/loop").await });
     }
-    let (mut late, mut later, mut beside) = (0, 0, 0);
+    let (mut late, mut later) = (0, 0);
     while late + later < CLIENTS {
         let (reply, neighbour) = tokio::join!(clients.join_next(), oracle.ask_neighbour());
-        // A thousand that come at once are more than a small machine can answer in time, whoever they ask for.
-        match neighbour.status.as_u16() {
-            200 => beside += 1,
-            _ => assert_eq!(neighbour.headers["retry-after"], "1", "{neighbour:?}"),
-        }
+        assert_eq!(neighbour.status, 200, "{neighbour:?}");
         let reply = reply.expect("as many as were begun").expect("no panic");
         match reply.status.as_u16() {
             504 => late += 1,
@@ -121,7 +117,6 @@ async fn e4_a_component_whose_places_loop_is_told_to_come_later_and_its_neighbou
         }
     }
     assert!(late > 0 && later > 0, "{late} late, {later} to come later");
-    assert!(beside > 0, "its neighbour was never answered");
     let failed = || {
         let log = oracle.server().log().into_iter();
         let of_it = |line: &Value| line["event"] == "failed" && line["component"] == "guest";
