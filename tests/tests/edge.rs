@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use runner_tests::{App, Server, Wire, get, raw};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -198,11 +199,44 @@ async fn d23_one_client_has_so_many_connections_and_the_others_are_served() {
 /// Slow clients that come at a time, until a component serves no more.
 const SLOW_CLIENTS: usize = 100;
 
+/// What a slow client does once it has its place.
+#[derive(Clone, Copy)]
+enum Then {
+    /// Nothing.
+    Stops,
+    /// It sends a byte now and then, so that it never stops for as long as makes a client slow.
+    Trickles,
+}
+
+/// Between two bytes of one that trickles: a fifth of what makes a client slow.
+const TRICKLE: Duration = Duration::from_millis(100);
+
+/// Sends a byte on each, for as long as it is polled.
+async fn trickle(slow: &mut [Wire]) {
+    let mut turns = tokio::time::interval(TRICKLE);
+    loop {
+        turns.tick().await;
+        for wire in &mut *slow {
+            wire.try_send(b"x").await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn clients_that_are_slow_make_room_for_others() {
-    for request in [
-        "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf",
-        "GET /big?bytes=100000000 HTTP/1.1\r\nhost: a\r\n\r\n",
+    for (request, then) in [
+        (
+            "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf",
+            Then::Stops,
+        ),
+        (
+            "GET /big?bytes=100000000 HTTP/1.1\r\nhost: a\r\n\r\n",
+            Then::Stops,
+        ),
+        (
+            "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\nhalf",
+            Then::Trickles,
+        ),
     ] {
         let server = Server::start(&App::probe(""), &["--admin", "127.0.0.1:0"]).await;
         let metrics = format!("{}/metrics", server.admin().await);
@@ -219,10 +253,19 @@ async fn clients_that_are_slow_make_room_for_others() {
                 slow.push(wire);
             }
         }
-        // Until they have been slow for long enough.
-        while server.get("/hello").await.status != 200 {}
-        for _ in 0..10 {
-            assert_eq!(server.get("/hello").await.status, 200);
+        let others = async {
+            // Until they have been slow for long enough.
+            while server.get("/hello").await.status != 200 {}
+            for _ in 0..10 {
+                assert_eq!(server.get("/hello").await.status, 200);
+            }
+        };
+        match then {
+            Then::Stops => others.await,
+            Then::Trickles => tokio::select! {
+                () = others => {}
+                () = trickle(&mut slow) => {}
+            },
         }
         drop(slow);
         let made_room =

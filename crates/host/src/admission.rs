@@ -1,7 +1,7 @@
 //! How many requests a component serves at once: a few more wait a moment, the rest are told at once to come later.
 //!
 //! Without it, more requests than can be served all become slow together, until none is answered in time. When all places
-//! are taken, the guest goes that has waited longest for its client: who is slow holds up nobody.
+//! are taken, the guest goes that has waited most for its client: who is slow holds up nobody.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -108,7 +108,7 @@ impl Admission {
         self.running().try_remove(key);
     }
 
-    /// Stops the guest that has waited longest for its client, if there is one that has for long.
+    /// Stops the guest that has waited most for its client, at once or in many pieces, if there is one that has for long.
     fn make_room(&self) {
         let running = self.running();
         let stalled = running.iter().filter_map(|(_, seat)| {
@@ -190,7 +190,7 @@ mod tests {
         );
         let guest = Seated::new(Seat::new(), admission.clone(), None, guest);
         match client {
-            Client::Slow => guest.hands_on(),
+            Client::Slow => guest.hands_on(0),
             Client::Quick => {}
         }
         guest
@@ -211,6 +211,55 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         assert!(std::pin::pin!(quick).poll(&mut cx).is_pending());
         assert!(admission.running().is_empty(), "both were dropped");
+    }
+
+    /// Its client takes these pieces, each after so many milliseconds; then the guest needs so many for the next.
+    async fn takes(guest: &Seated, pieces: u32, bytes: u64, takes: u64, writes: u64) {
+        for _ in 0..pieces {
+            guest.hands_on(bytes);
+            tokio::time::advance(Duration::from_millis(takes)).await;
+            guest.goes_on();
+            tokio::time::advance(Duration::from_millis(writes)).await;
+        }
+        guest.hands_on(bytes);
+        tokio::time::advance(Duration::from_millis(takes)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_trickles_is_as_slow_as_who_stops() {
+        for (name, pieces, bytes, per_piece, of_guest, is_slow) in [
+            ("nothing is taken", 0, 16 * 1024, 500, 0, true),
+            ("a moment", 0, 16 * 1024, 499, 0, false),
+            ("a byte now and then", 1, 1, 400, 0, true),
+            ("a byte now and then, of many", 1000, 1, 400, 0, true),
+            ("a byte in no time", 1000, 1, 1, 0, true),
+            ("a fast line", 1000, 16 * 1024, 1, 0, false),
+            ("half a megabit", 1000, 16 * 1024, 250, 0, false),
+            ("less than that", 1000, 16 * 1024, 300, 0, true),
+            ("events that are taken at once", 1000, 100, 0, 400, false),
+            ("events on a fast line", 1000, 100, 1, 400, false),
+        ] {
+            let admission = Arc::new(Admission::new(1, 1, Duration::from_secs(1)));
+            let guest = guest(&admission, admission.admit().await.unwrap(), Client::Quick);
+            takes(&guest, pieces, bytes, per_piece, of_guest).await;
+            admission.make_room();
+            assert_eq!(guest.gave_up().is_some(), is_slow, "{name}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_those_who_trickle_the_one_goes_that_was_waited_for_most() {
+        let admission = Arc::new(Admission::new(2, 1, Duration::from_secs(1)));
+        let first = guest(&admission, admission.admit().await.unwrap(), Client::Quick);
+        takes(&first, 10, 1, 400, 0).await;
+        let second = guest(&admission, admission.admit().await.unwrap(), Client::Quick);
+        takes(&second, 5, 1, 400, 0).await;
+        for (gone, goes_on) in [(&first, Some(&second)), (&second, None)] {
+            assert!(goes_on.is_none_or(|guest| guest.gave_up().is_none()));
+            admission.make_room();
+            assert!(gone.gave_up().is_some());
+            assert!(goes_on.is_none_or(|guest| guest.gave_up().is_none()));
+        }
     }
 
     #[test]

@@ -218,8 +218,8 @@ impl Written {
             Poll::Ready(Some(Err(_))) => self.poll_guest(cx, record.as_deref_mut()),
             _ => {}
         }
-        if let (Poll::Ready(Some(Ok(_))), Run::GoesOn(guest)) = (&frame, &self.run) {
-            guest.hands_on();
+        if let (Poll::Ready(Some(Ok(frame))), Run::GoesOn(guest)) = (&frame, &self.run) {
+            guest.hands_on(bytes_of(frame));
         }
         let cut = match self.is_late(&frame, cx) {
             true => Some(self.until.late()),
@@ -268,7 +268,7 @@ impl Written {
         let Poll::Ready(Some(Ok(frame))) = frame else {
             return None;
         };
-        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let bytes = bytes_of(frame);
         match left.checked_sub(bytes) {
             Some(less) => {
                 *left = less;
@@ -340,8 +340,12 @@ fn is_too_much(frame: &Frame<Bytes>, record: Option<&Recorder>) -> bool {
     else {
         return false;
     };
-    let more = frame.data_ref().map_or(0, |data| data.len() as u64);
-    record.record.bytes + more > expected
+    record.record.bytes + bytes_of(frame) > expected
+}
+
+/// How much of a body it is.
+pub(crate) fn bytes_of(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.len() as u64)
 }
 
 /// The rest of a guest's run.
@@ -428,9 +432,7 @@ struct Recorder {
 impl Recorder {
     fn saw(&mut self, frame: Option<&Result<Frame<Bytes>, BoxError>>) {
         match frame {
-            Some(Ok(frame)) => {
-                self.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64)
-            }
+            Some(Ok(frame)) => self.record.bytes += bytes_of(frame),
             Some(Err(_)) => self.record.outcome = Outcome::GuestFailed,
             None => self.ended = true,
         }

@@ -53,6 +53,9 @@ pub const QUEUE_WAIT: Duration = Duration::from_secs(1);
 /// A guest that has waited so long for its client gives its place to a request that has none. A client on a bad line is
 /// as slow as that now and then; it only matters while all places are taken.
 pub const SLOW_CLIENT: Duration = Duration::from_millis(500);
+/// Bytes a second that its client brings or takes are worth the waiting for them. Half a megabit: a line that is as slow as
+/// that may be cut when there are others, and a client that trickles cannot hold a place by a byte now and then.
+pub const SLOW_RATE: u64 = 64 * 1024;
 /// How often a request that waits for a place looks for such a guest.
 pub const MAKE_ROOM_EVERY: Duration = Duration::from_millis(50);
 

@@ -5,16 +5,18 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::Error;
 use crate::admission::Admission;
+use crate::body::bytes_of;
 use crate::guest::Guest;
+use crate::{Error, caps};
 
 /// A guest, in the hands of whoever drives it. Dropping it stops the guest wherever it is.
 pub(crate) struct Seated {
@@ -34,6 +36,11 @@ pub(crate) struct Seat {
     reading: AtomicU64,
     /// Since when what the guest has written waits for its client.
     writing: AtomicU64,
+    /// Until when its waiting is in [`Seat::owed`].
+    counted: AtomicU64,
+    /// How long it has waited for its client before now, less what came of it: a client may bring or take
+    /// [`caps::SLOW_RATE`] for as long as it likes, and one that trickles is as slow as one that stops.
+    owed: AtomicU64,
 }
 
 #[derive(Default)]
@@ -74,14 +81,15 @@ impl Seated {
         gave_up.then(|| Error::GaveUp(self.admission.most()))
     }
 
-    /// What it has written goes to its client, who may take its time.
-    pub(crate) fn hands_on(&self) {
+    /// What it has written, so many bytes, goes to its client, who may take its time.
+    pub(crate) fn hands_on(&self, bytes: u64) {
+        self.seat.earn(bytes);
         self.seat.begin(&self.seat.writing);
     }
 
     /// Its client has taken what it was handed.
     pub(crate) fn goes_on(&self) {
-        self.seat.writing.store(GOES_ON, Ordering::Relaxed);
+        self.seat.end(&self.seat.writing);
     }
 }
 
@@ -132,6 +140,8 @@ impl Seat {
             born: Instant::now(),
             reading: AtomicU64::new(GOES_ON),
             writing: AtomicU64::new(GOES_ON),
+            counted: AtomicU64::new(GOES_ON),
+            owed: AtomicU64::new(0),
         })
     }
 
@@ -148,24 +158,53 @@ impl Seat {
         Watched { body, seat }.boxed_unsync()
     }
 
-    /// For how long it has waited for its client, if it does and is not just doing something.
+    /// How long it has waited for its client, less what came of it, if it does wait and is not just doing something.
     pub(crate) fn stalled(&self) -> Option<Duration> {
         self.inner.try_lock().ok()?.guest.as_ref()?;
-        let now = self.now();
-        let waits = [&self.reading, &self.writing].map(|since| since.load(Ordering::Relaxed));
-        let since = waits.into_iter().filter(|&since| since != GOES_ON).min()?;
-        Some(Duration::from_millis(now.saturating_sub(since)))
+        let waits = self.now().saturating_sub(self.uncounted()?);
+        let owed = self.owed.load(Ordering::Relaxed);
+        Some(Duration::from_micros(owed + waits))
     }
 
-    /// Milliseconds, never [`GOES_ON`].
+    /// Microseconds, never [`GOES_ON`].
     fn now(&self) -> u64 {
-        1 + self.born.elapsed().as_millis() as u64
+        1 + self.born.elapsed().as_micros() as u64
+    }
+
+    /// Since when it waits, as far as that is not counted yet; none where it does not. Two waits at once are one.
+    fn uncounted(&self) -> Option<u64> {
+        let waits = [&self.reading, &self.writing].map(|since| since.load(Ordering::Relaxed));
+        let since = waits.into_iter().filter(|&since| since != GOES_ON).min()?;
+        Some(since.max(self.counted.load(Ordering::Relaxed)))
     }
 
     /// Notes when a wait began; one that has begun goes on.
     fn begin(&self, since: &AtomicU64) {
         if since.load(Ordering::Relaxed) == GOES_ON {
             since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a wait, where there was one. Whoever drives the guest begins and ends its waits: nobody else writes here,
+    /// but who drops it.
+    fn end(&self, since: &AtomicU64) {
+        if since.load(Ordering::Relaxed) == GOES_ON {
+            return;
+        }
+        let now = self.now();
+        let waited = now.saturating_sub(self.uncounted().unwrap_or(now));
+        self.owed.fetch_add(waited, Ordering::Relaxed);
+        self.counted.store(now, Ordering::Relaxed);
+        since.store(GOES_ON, Ordering::Relaxed);
+    }
+
+    /// So many bytes are worth some of the waiting before them; nothing is saved for what comes after.
+    fn earn(&self, bytes: u64) {
+        let owed = self.owed.load(Ordering::Relaxed);
+        if owed > 0 {
+            let earned = bytes.saturating_mul(1_000_000) / caps::SLOW_RATE;
+            self.owed
+                .store(owed.saturating_sub(earned), Ordering::Relaxed);
         }
     }
 
@@ -191,7 +230,7 @@ struct Watched {
 impl Drop for Watched {
     /// Whoever reads it no more waits no more for it.
     fn drop(&mut self) {
-        self.seat.reading.store(GOES_ON, Ordering::Relaxed);
+        self.seat.end(&self.seat.reading);
     }
 }
 
@@ -206,7 +245,12 @@ impl http_body::Body for Watched {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         match &frame {
             Poll::Pending => self.seat.begin(&self.seat.reading),
-            Poll::Ready(_) => self.seat.reading.store(GOES_ON, Ordering::Relaxed),
+            Poll::Ready(frame) => {
+                self.seat.end(&self.seat.reading);
+                if let Some(Ok(frame)) = frame {
+                    self.seat.earn(bytes_of(frame));
+                }
+            }
         }
         frame
     }
@@ -249,5 +293,44 @@ mod tests {
         assert_ne!(seat.reading.load(Ordering::Relaxed), GOES_ON);
         drop(body);
         assert_eq!(seat.reading.load(Ordering::Relaxed), GOES_ON);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_waits_at_once_are_one() {
+        // What begins and what ends, a second later each.
+        enum Step {
+            Read,
+            HasRead,
+            Write,
+            HasWritten,
+        }
+        use Step::{HasRead, HasWritten, Read, Write};
+        for (name, steps, seconds) in [
+            ("one", [Read, HasRead, HasRead, HasRead], 1),
+            (
+                "one behind the other",
+                [Read, HasRead, Write, HasWritten],
+                2,
+            ),
+            ("overlapping", [Read, Write, HasRead, HasWritten], 3),
+            (
+                "one within the other",
+                [Write, Read, HasRead, HasWritten],
+                3,
+            ),
+        ] {
+            let seat = Seat::new();
+            for step in steps {
+                match step {
+                    Read => seat.begin(&seat.reading),
+                    HasRead => seat.end(&seat.reading),
+                    Write => seat.begin(&seat.writing),
+                    HasWritten => seat.end(&seat.writing),
+                }
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
+            let owed = seat.owed.load(Ordering::Relaxed);
+            assert_eq!(owed, seconds * 1_000_000, "{name}");
+        }
     }
 }
