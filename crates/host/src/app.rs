@@ -1,9 +1,12 @@
 //! An app: its routes and its components, and the way of a request through them.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -15,7 +18,7 @@ use tokio::runtime::Handle;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::admission::Admission;
-use crate::apart::{self, Gone};
+use crate::apart::{self, Gone, Making};
 use crate::body::{Body, into_wasi};
 use crate::component::{self, Loaded};
 use crate::denials::Denials;
@@ -208,6 +211,22 @@ impl App {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        self.handle_unless(request, client, never).await
+    }
+
+    /// The same, unless `refusal` has something to say before there is an answer: it is asked whenever the guest has run.
+    /// Then the guest is dropped, and what the refusal makes of the request's id is the answer, and in the record.
+    pub async fn handle_unless<B, R>(
+        self: &Arc<App>,
+        request: Request<B>,
+        client: Client,
+        refusal: impl FnMut() -> Option<R> + Send + 'static,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+        R: FnOnce(RequestId) -> Response<Body> + Send + 'static,
+    {
         let trace = Trace::of_request(request.headers(), self.services.tracing);
         let turn = Turn::new(0, None, trace);
         let request = request.map(into_wasi);
@@ -215,21 +234,20 @@ impl App {
         if self.quota.is_to_go_behind()
             && let Some(behind) = self.engine.behind()
         {
-            return self.handle_behind(behind, turn, request, client).await;
+            let app = self.clone();
+            let request_id = turn.request_id;
+            let made = async move {
+                app.answer(turn, Target::Route, request, client, refusal)
+                    .await
+            };
+            return self.behind(behind, request_id, Box::pin(made)).await;
         }
-        self.answer(turn, Target::Route, request, client).await
+        self.answer(turn, Target::Route, request, client, refusal)
+            .await
     }
 
-    /// The others go before this one.
-    async fn handle_behind(
-        self: &Arc<App>,
-        behind: &Handle,
-        turn: Turn,
-        request: Request<WasiBody>,
-        client: Client,
-    ) -> Response<Body> {
-        let (app, request_id) = (self.clone(), turn.request_id);
-        let made = Box::pin(async move { app.answer(turn, Target::Route, request, client).await });
+    /// What the others go before.
+    async fn behind(&self, behind: &Handle, request_id: RequestId, made: Making) -> Response<Body> {
         match apart::make(behind, made).await {
             Ok(response) => response.map(Body::apart),
             Err(Gone) => (self.services.refuse)(&Refused {
@@ -263,16 +281,20 @@ impl App {
             forwarded: Forwarded::Removed,
         };
         let turn = Turn::new(depth, Some(calls), caller.child());
-        self.answer(turn, target, request, client).await
+        self.answer(turn, target, request, client, never).await
     }
 
-    async fn answer(
+    async fn answer<R>(
         self: &Arc<App>,
         turn: Turn,
         target: Target,
         request: Request<WasiBody>,
         client: Client,
-    ) -> Response<Body> {
+        mut refusal: impl FnMut() -> Option<R>,
+    ) -> Response<Body>
+    where
+        R: FnOnce(RequestId) -> Response<Body>,
+    {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let mut waiting = Waiting {
             app: self,
@@ -282,9 +304,23 @@ impl App {
             client,
         };
         let turn = waiting.turn.as_mut().expect("put there above");
-        let answer = self.dispatch(turn, target, request, &waiting.client).await;
-        let answer = answer.and_then(answered::check);
-        let response = answer.unwrap_or_else(|error| self.refuse(turn, &error));
+        let answered = {
+            let mut answer = pin!(self.dispatch(turn, target, request, &waiting.client));
+            poll_fn(|cx| {
+                let answer = answer.as_mut().poll(cx);
+                match refusal() {
+                    Some(refusal) => Poll::Ready(Err(refusal)),
+                    None => answer.map(Ok),
+                }
+            })
+            .await
+        };
+        let response = match answered {
+            Ok(answer) => answer
+                .and_then(answered::check)
+                .unwrap_or_else(|error| self.refuse(turn, &error)),
+            Err(refusal) => refusal(turn.request_id),
+        };
         waiting.record(response)
     }
 
@@ -458,6 +494,11 @@ impl Services {
         };
         response.map(|body| body.recorded(record, denials, expected, self.events.clone()))
     }
+}
+
+/// Nobody refuses it.
+pub(crate) fn never() -> Option<fn(RequestId) -> Response<Body>> {
+    None
 }
 
 /// What a client that goes away before it is answered is recorded with; nginx made it up, no client ever sees it.

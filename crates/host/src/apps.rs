@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use runner_manifest::{Base, Host, Manifest, NormalPath};
 
-use crate::app::{App, Services, default_answer, host_of};
+use crate::app::{App, Services, default_answer, host_of, never};
 use crate::event::RequestId;
 use crate::{Body, BoxError, Client, Error};
 
@@ -101,8 +101,23 @@ impl Apps {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        self.handle_unless(request, client, never).await
+    }
+
+    /// The same, with a say for whoever refuses it meanwhile: see [`App::handle_unless`].
+    pub async fn handle_unless<B, R>(
+        &self,
+        request: Request<B>,
+        client: Client,
+        refusal: impl FnMut() -> Option<R> + Send + 'static,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+        R: FnOnce(RequestId) -> Response<Body> + Send + 'static,
+    {
         match self.find(&client.authority, request.uri().path()) {
-            Ok(app) => app.handle(request, client).await,
+            Ok(app) => app.handle_unless(request, client, refusal).await,
             Err(answer) => self.nobody.answer_for_nobody(&request, client, *answer),
         }
     }

@@ -13,6 +13,7 @@ use runner_host::{Apps, Body, BoxError, Client, Forwarded, RequestId};
 use crate::connection::Peer;
 use crate::error::refuse_target;
 use crate::received::{Asked, Received, Unreadable};
+use crate::refusal::Refusal;
 use crate::stats::Stats;
 use crate::target::{self, Target};
 
@@ -69,7 +70,19 @@ async fn answer_request(
             Forwarded::Removed
         },
     };
-    let response = apps.handle(Request::from_parts(head, body), client).await;
+    let (late, version) = (body.late(), head.version);
+    let stats = stats.clone();
+    let refusal = move || {
+        late.is().then(|| {
+            let stats = stats.clone();
+            move |id| {
+                stats.count_refusal(Refusal::SlowBody);
+                refuse_target(Refusal::SlowBody, version, id)
+            }
+        })
+    };
+    let request = Request::from_parts(head, body);
+    let response = apps.handle_unless(request, client, refusal).await;
     for_the_wire(&method, response)
 }
 

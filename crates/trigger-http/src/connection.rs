@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::deadline::LOOK_AGAIN;
 use crate::drain::{Drain, Requests};
 use crate::limits::Limits;
 use crate::proxies::{Announced, Proxies};
@@ -131,7 +132,7 @@ where
             return Some(peer);
         }
         let deadline = arrival.since + self.limits.proxy_header;
-        let reading = timeout_at(deadline, proxy_protocol::read(&mut arrival.socket));
+        let reading = in_time(deadline, proxy_protocol::read(&mut arrival.socket));
         match reading.await {
             Ok(Ok(announcement)) => Some(self.announced(peer, announcement)),
             Ok(Err(error)) => {
@@ -176,7 +177,7 @@ where
                 .converse(socket.clone(), socket, peer, None, place, seat)
                 .await;
         };
-        let shaking = timeout_at(since + self.limits.handshake, tls.accept(socket.clone()));
+        let shaking = in_time(since + self.limits.handshake, tls.accept(socket.clone()));
         let shaken = tokio::select! {
             biased;
             shaken = shaking => shaken,
@@ -220,7 +221,7 @@ where
     {
         let limits = &self.limits;
         let first = first_bytes(&mut stream, agreed, &self.drain, limits.idle_window);
-        match in_time(limits.first_byte, first).await {
+        match in_time(Instant::now() + limits.first_byte, first).await {
             Ok(Ok(_)) if !place.stay() => seat.ends(Closed::MadeRoom),
             Ok(Ok((read, Protocol::Http1))) => self.http1(read, stream, socket, peer, seat).await,
             Ok(Ok((read, Protocol::Http2))) => {
@@ -233,15 +234,13 @@ where
     }
 }
 
-/// As [`timeout`], and fair to who has sent in time: where the whole process was stopped, its timers are seen before what
-/// came meanwhile. So it is looked at once more.
-async fn in_time<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+/// As [`timeout_at`], and fair to who has sent in time: see [`LOOK_AGAIN`].
+async fn in_time<T>(at: Instant, future: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut future = pin!(future);
-    if let Ok(output) = timeout(limit, future.as_mut()).await {
-        return Ok(output);
+    match timeout_at(at, future.as_mut()).await {
+        Ok(output) => Ok(output),
+        Err(_) => timeout(LOOK_AGAIN, future).await,
     }
-    tokio::task::yield_now().await;
-    timeout(Duration::ZERO, future).await
 }
 
 /// Reads until it is clear which protocol this is, or why the connection ends before that.

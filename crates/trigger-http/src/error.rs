@@ -56,7 +56,9 @@ pub(crate) fn refuse_target(
         | Refusal::NotHttp
         | Refusal::ContentLength
         | Refusal::TransferEncoding
-        | Refusal::Body => StatusCode::BAD_REQUEST,
+        | Refusal::Body
+        | Refusal::Malformed
+        | Refusal::Http2 => StatusCode::BAD_REQUEST,
         Refusal::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         Refusal::LargeHead | Refusal::ManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Refusal::LongTarget => StatusCode::URI_TOO_LONG,

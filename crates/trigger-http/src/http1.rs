@@ -26,19 +26,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::connection::{BoxError, Connections, Peer};
+use crate::deadline::Deadline;
 use crate::received::{Asked, Received, Unreadable};
 use crate::refusal::Refusal;
 use crate::stats::{Closed, Seat, State};
 use crate::transport::Socket;
 
-mod deadline;
 mod output;
 mod sending;
 mod wire;
 
-pub(crate) use wire::Body;
+pub(crate) use wire::{Body, Late};
 
-use deadline::Deadline;
 use output::Output;
 use sending::Sending;
 use wire::{Fault, Shared};
@@ -107,7 +106,6 @@ enum NoRequest {
 /// A request as its answer has to know it.
 struct Question {
     method: Method,
-    path: String,
     version: Version,
     /// Whether its client reads trailers.
     trailers: bool,
@@ -205,30 +203,16 @@ where
             poll_fn(|cx| match answer.as_mut().poll(cx) {
                 Poll::Ready(response) => Poll::Ready(Ok(response)),
                 Poll::Pending => match self.wire.lock().fault() {
-                    Some(fault @ (Fault::Gone | Fault::Slow)) => Poll::Ready(Err(fault)),
-                    Some(Fault::Malformed(_)) | None => Poll::Pending,
+                    Some(Fault::Gone) => Poll::Ready(Err(Closed::ClientGone)),
+                    // Of a body that is too slow, the answer knows.
+                    Some(Fault::Slow | Fault::Malformed(_)) | None => Poll::Pending,
                 },
             })
             .await
         };
-        match answered {
-            Ok(response) => {
-                let after = self.respond(&question, response).await?;
-                drop(in_progress);
-                self.finish(&question, after).await
-            }
-            Err(Fault::Slow) => {
-                let Question { method, path, .. } = question;
-                let refusal = Refusal::SlowBody;
-                self.refuse(Unreadable {
-                    refusal,
-                    method,
-                    path,
-                })
-                .await
-            }
-            Err(Fault::Gone | Fault::Malformed(_)) => Err(Closed::ClientGone),
-        }
+        let after = self.respond(&question, answered?).await?;
+        drop(in_progress);
+        self.finish(&question, after).await
     }
 
     fn question(&self, head: Head) -> (Question, Request<Received>) {
@@ -247,11 +231,6 @@ where
         };
         let question = Question {
             method: request.method().clone(),
-            path: match framing {
-                // Only the end of a body can come too late.
-                Framing::None => String::new(),
-                _ => request.uri().path().to_owned(),
-            },
             version: request.version(),
             trailers: reads_trailers(request.headers()),
             keep_alive,
@@ -264,12 +243,10 @@ where
     async fn refuse(&mut self, unreadable: Unreadable) -> Result<(), Closed> {
         let reason = match unreadable.refusal {
             Refusal::SlowHead => Closed::SlowHead,
-            Refusal::SlowBody => Closed::SlowBody,
             _ => Closed::Refused,
         };
         let question = Question {
             method: unreadable.method.clone(),
-            path: String::new(),
             version: Version::HTTP_11,
             trailers: false,
             keep_alive: false,
@@ -362,13 +339,16 @@ where
             self.wire.lock().end_request();
             return Ok(());
         }
+        let reason = self.closed();
         self.wire.lock().end_request();
         self.close().await;
-        Err(self.closed())
+        Err(reason)
     }
 
     fn closed(&self) -> Closed {
-        if self.server.drain.has_begun() {
+        if self.wire.lock().fault() == Some(Fault::Slow) {
+            Closed::SlowBody
+        } else if self.server.drain.has_begun() {
             Closed::Drained
         } else {
             Closed::Client

@@ -6,6 +6,7 @@
 //! | a frame or a header block that stops half way | closed after [`Limits::head`] |
 //! | a client that takes nothing from its socket | closed after [`Limits::write_stall`] |
 //! | a client that opens no window for one response | [`flow`]: that stream is reset after [`Limits::write_stall`] |
+//! | the same, for the end of one | [`unread`]: GOAWAY after twice that at most, and closed behind the other requests |
 //! | a request's body that is too slow | its guest reads an error; 408 if no response has begun |
 //! | nothing asked for [`Limits::keep_alive`] | GOAWAY, and closed [`Limits::idle_window`] later |
 //! | no answer to a ping | closed after twice [`Limits::ping`] |
@@ -16,7 +17,7 @@
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,9 +31,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
 use crate::connection::{BoxError, Connections, Peer};
+use crate::deadline;
 use crate::drain::Drain;
 use crate::http2::account::{Account, Begun};
 use crate::http2::flow::Flow;
+use crate::http2::turned_down::TurnedDown;
 use crate::http2::turns::Turns;
 use crate::http2::wire::{Report, Wire};
 use crate::limits::Limits;
@@ -47,7 +50,9 @@ pub(crate) mod flow;
 mod frames;
 #[cfg(test)]
 mod tests;
+mod turned_down;
 mod turns;
+mod unread;
 mod wire;
 
 /// A response is handed over in parts of this size, a frame's own, so that a slow client is told from a stalled one.
@@ -78,12 +83,17 @@ where
         let mut wire = Wire::new(prefix, stream, &limits);
         let ended = {
             let streams = Streams::new(limits.write_stall);
+            let answer = self.answer.clone();
             let watch = Watch {
                 wire: wire.clone(),
                 account: Account::new(self.requests, seat.clone()),
                 turns: Turns::default(),
                 limits: limits.clone(),
                 opened: Instant::now(),
+                looks_at_ends: None,
+                seen: TurnedDown::default(),
+                told: 0,
+                tell: move |refusal| tell(answer(Err(Unreadable::unseen(refusal)), peer)),
             };
             let service = Streaming {
                 answer: self.answer,
@@ -122,6 +132,18 @@ where
     }
 }
 
+/// Has a refusal counted, and told in the log, that h2 has answered or that ends the connection: nobody sees the answer.
+fn tell<B>(answer: impl Future<Output = Response<B>>)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    if let Poll::Ready(response) = pin!(answer).poll(&mut cx) {
+        let mut body = response.into_body();
+        while let Poll::Ready(Some(Ok(_))) = Pin::new(&mut body).poll_frame(&mut cx) {}
+    }
+}
+
 /// What GOAWAY says.
 fn code(reason: Closed) -> u32 {
     if reason == Closed::Http2 {
@@ -140,7 +162,7 @@ fn builder(limits: &Limits, spawner: Spawner) -> http2::Builder<Spawner> {
         .initial_connection_window_size(limits.connection_window)
         .adaptive_window(false)
         .max_send_buf_size(limits.send_buffer)
-        // Larger than what is accepted, so that what is refused gets an answer and a line in the log like everything else.
+        // Larger than what is accepted, so that what is refused gets an answer with an id in it, as everything else does.
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         // As many as a client may have open: it may take all of them back at once.
         .max_pending_accept_reset_streams(limits.streams as usize)
@@ -159,16 +181,29 @@ enum Ended {
 }
 
 /// Runs a connection, and knows when it must end.
-struct Watch<S> {
+struct Watch<S, T> {
     wire: Wire<S>,
     account: Account,
     turns: Turns,
     limits: Arc<Limits>,
     opened: Instant,
+    /// When the ends of responses that their client has left no room for are looked for, if there may be any.
+    looks_at_ends: Option<Instant>,
+    /// What h2 had turned down when it was last looked at.
+    seen: TurnedDown,
+    /// How many of those were requests, and have a line in the log.
+    told: u64,
+    /// Tells that a request was refused, or what should have been one.
+    tell: T,
 }
 
-impl<S> Watch<S> {
-    async fn run<C>(self, connection: C, say_go_away: impl Fn(Pin<&mut C>), drain: &Drain) -> Ended
+impl<S, T: Fn(Refusal)> Watch<S, T> {
+    async fn run<C>(
+        mut self,
+        connection: C,
+        say_go_away: impl Fn(Pin<&mut C>),
+        drain: &Drain,
+    ) -> Ended
     where
         C: Future<Output = hyper::Result<()>>,
     {
@@ -176,6 +211,8 @@ impl<S> Watch<S> {
         let mut draining = pin!(drain.begun());
         let mut alarm = pin!(sleep(self.limits.head));
         let mut leaving = None;
+        // What was due is not believed at once, as with `Deadline`.
+        let (mut looked, mut looks_until) = (None, self.opened);
         std::future::poll_fn(|cx| {
             loop {
                 if leaving.is_none() && draining.as_mut().poll(cx).is_ready() {
@@ -187,11 +224,30 @@ impl<S> Watch<S> {
                 }
                 let report = self.wire.report();
                 self.turns.ran(cx, report.blocked.is_none());
+                if leaving.is_none() {
+                    self.tell_of(report);
+                }
                 if report.exhausted {
+                    (self.tell)(Refusal::Http2);
                     return Poll::Ready(Ended::Closed(Closed::Http2));
                 }
-                let (due, reason) = self.due(report, leaving);
+                if leaving.is_none() && self.end_is_unread(report) {
+                    leaving = Some((Closed::WriteStall, Instant::now()));
+                    say_go_away(connection.as_mut());
+                    continue;
+                }
+                let (mut due, reason) = self.due(report, leaving);
+                if due <= Instant::now() && looked != Some(due) {
+                    looked = Some(due);
+                    looks_until = Instant::now() + deadline::LOOK_AGAIN;
+                }
+                if looked == Some(due) {
+                    due = looks_until;
+                }
                 if due <= Instant::now() {
+                    if reason == Closed::SlowHead {
+                        (self.tell)(Refusal::SlowHead);
+                    }
                     if reason != Closed::Idle || leaving.is_some() {
                         return Poll::Ready(Ended::Closed(reason));
                     }
@@ -231,7 +287,10 @@ impl<S> Watch<S> {
         let blocked = report
             .blocked
             .map(|since| (since + limits.write_stall, Closed::WriteStall));
-        [unfinished, blocked]
+        // Where nothing is wrong with them, they are looked at again.
+        let ends = self.looks_at_ends.filter(|_| leaving.is_none());
+        let ends = ends.map(|at| (at, Closed::WriteStall));
+        [unfinished, blocked, ends]
             .into_iter()
             .flatten()
             .fold(
@@ -240,7 +299,66 @@ impl<S> Watch<S> {
             )
     }
 
-    fn hyper_ended(&self, ended: hyper::Result<()>, leaving: Option<(Closed, Instant)>) -> Ended {
+    /// Whether a client has left no room for the end of a response. What h2 was given whole has no task any more that could
+    /// see that; but it is one of the streams on which nothing was sent, and of those there are more than tasks.
+    fn end_is_unread(&mut self, report: Report) -> bool {
+        let owed = self.account.count();
+        if report.unread <= owed {
+            self.looks_at_ends = None;
+            return false;
+        }
+        let now = Instant::now();
+        let next = now + self.limits.write_stall;
+        if now < *self.looks_at_ends.get_or_insert(next) {
+            return false;
+        }
+        self.looks_at_ends = Some(next);
+        self.wire.stalled() > owed
+    }
+
+    /// A request that h2 has turned down by itself is in the log like any other.
+    ///
+    /// Nobody says which it was: but more heads have come than were handed over. It was malformed where h2 has reset a
+    /// stream for what came on it; otherwise h2 has answered it, as it does with a head that is too large.
+    fn tell_of(&mut self, report: Report) {
+        let now = report.turned_down;
+        // While its answers are not taken, h2 does not read what it has.
+        if report.blocked.is_some() || now == self.seen {
+            return;
+        }
+        let malformed = now.malformed - self.seen.malformed;
+        let unseen = self.unseen(now);
+        self.seen = now;
+        self.told += unseen;
+        for number in 0..unseen {
+            let is_malformed = number < malformed;
+            (self.tell)(if is_malformed {
+                Refusal::Malformed
+            } else {
+                Refusal::LargeHead
+            });
+        }
+    }
+
+    /// The same once the connection has ended: what was not handed over may have been good.
+    fn tell_of_last(&mut self, report: Report) {
+        let now = report.turned_down;
+        let malformed = now.malformed - self.seen.malformed;
+        let told = self.unseen(now).min(malformed);
+        (0..told).for_each(|_| (self.tell)(Refusal::Malformed));
+    }
+
+    /// Heads that were neither handed over, nor refused for want of room, nor told.
+    fn unseen(&self, now: TurnedDown) -> u64 {
+        let accounted = now.refused + self.account.begun() + self.told;
+        now.heads.saturating_sub(accounted)
+    }
+
+    fn hyper_ended(
+        &mut self,
+        ended: hyper::Result<()>,
+        leaving: Option<(Closed, Instant)>,
+    ) -> Ended {
         let is_owed = self.account.idle_since().is_none();
         let reason = match (&ended, leaving) {
             (Err(error), _) if !is_of_client(error) => Closed::Http2,
@@ -249,6 +367,11 @@ impl<S> Watch<S> {
             (Ok(()), Some((reason, _))) => reason,
             (Ok(()), None) => Closed::Client,
         };
+        if reason == Closed::Http2 {
+            (self.tell)(Refusal::Http2);
+        } else if leaving.is_none() {
+            self.tell_of_last(self.wire.report());
+        }
         Ended::Hyper(reason, ended)
     }
 }
@@ -299,37 +422,27 @@ where
         })
     }
 
-    /// Asks the app; and once more, to refuse the request, when its body turns out to be too slow.
+    /// Asks the app, for an answer or to refuse the request.
     fn reply(
         &self,
         request: Request<Incoming>,
         flow: Arc<Flow>,
     ) -> impl Future<Output = Response<B>> + Send + use<F, A, B> {
         let (answer, peer) = (self.answer.clone(), self.peer);
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        let max_path = self.limits.target_bytes;
-        let unreadable = move |refusal| Unreadable {
-            refusal,
-            method,
-            path: uri.path().chars().take(max_path).collect(),
+        let asked = match oversized(&request, &self.limits) {
+            Some(refusal) => Err(Unreadable {
+                refusal,
+                method: request.method().clone(),
+                path: request
+                    .uri()
+                    .path()
+                    .chars()
+                    .take(self.limits.target_bytes)
+                    .collect(),
+            }),
+            None => Ok(request.map(|body| Received::http2(body, self.limits.clone(), flow))),
         };
-        let refusal = oversized(&request, &self.limits);
-        let request = request.map(|body| Received::http2(body, self.limits.clone(), flow.clone()));
-        async move {
-            if let Some(refusal) = refusal {
-                return answer(Err(unreadable(refusal)), peer).await;
-            }
-            // What is not taken here is dropped here, and with it the guest.
-            let reply = tokio::select! {
-                biased;
-                reply = answer(Ok(request), peer) => Some(reply),
-                () = flow.too_slow() => None,
-            };
-            match reply {
-                Some(reply) if !flow.was_too_slow() => reply,
-                _ => answer(Err(unreadable(Refusal::SlowBody)), peer).await,
-            }
-        }
+        async move { answer(asked, peer).await }
     }
 }
 

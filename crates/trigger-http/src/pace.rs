@@ -1,11 +1,11 @@
 //! How patient a body is with its client.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use crate::deadline::Deadline;
 use crate::limits::Limits;
 
 /// Measures how long a client was waited for, and says when that is too long.
@@ -20,7 +20,7 @@ pub(crate) struct Pace {
     rate: u32,
     bytes: u64,
     waited: Duration,
-    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+    waiting: Option<(Instant, Deadline)>,
 }
 
 impl Pace {
@@ -46,11 +46,10 @@ impl Pace {
     /// Nothing has come. Ready when that is too long.
     pub(crate) fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let left = self.left();
-        let (_, sleep) = self.waiting.get_or_insert_with(|| {
-            let now = Instant::now();
-            (now, Box::pin(sleep_until(now + left)))
-        });
-        sleep.as_mut().poll(cx)
+        let (_, deadline) = self
+            .waiting
+            .get_or_insert_with(|| (Instant::now(), Deadline::new(left)));
+        deadline.poll(cx)
     }
 
     /// How long it may be from now until something comes.

@@ -32,6 +32,15 @@ pub(crate) struct Unreadable {
 }
 
 impl Unreadable {
+    /// A request that was refused before anybody here saw it.
+    pub(crate) fn unseen(refusal: Refusal) -> Unreadable {
+        Unreadable {
+            refusal,
+            method: no_method(),
+            path: String::new(),
+        }
+    }
+
     /// What can be told of a request of HTTP/1 that begins like this. Its fields are not looked at.
     pub(crate) fn guess(refusal: Refusal, read: &[u8]) -> Unreadable {
         let line = read.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -51,9 +60,13 @@ impl Unreadable {
                 Some(_) => String::from_utf8_lossy(&path[..path.len().min(MAX_PATH)]).into_owned(),
                 None => String::new(),
             },
-            method: method.unwrap_or_else(|| Method::from_bytes(b"-").expect("a token")),
+            method: method.unwrap_or_else(no_method),
         }
     }
+}
+
+fn no_method() -> Method {
+    Method::from_bytes(b"-").expect("a token")
 }
 
 /// What is told of a method and a path that were refused, in bytes.
@@ -80,6 +93,14 @@ impl Received {
         Received(Source::Http1(body))
     }
 
+    pub(crate) fn late(&self) -> Late {
+        match &self.0 {
+            Source::Empty => Late::Never,
+            Source::Http1(body) => Late::Http1(body.late()),
+            Source::Http2(stream) => Late::Http2(stream.flow.clone()),
+        }
+    }
+
     /// A body of HTTP/2, which tells `flow` when it is too slow.
     pub(crate) fn http2(body: Incoming, limits: Arc<Limits>, flow: Arc<Flow>) -> Received {
         Received(Source::Http2(Stream {
@@ -88,6 +109,26 @@ impl Received {
             limits,
             flow,
         }))
+    }
+}
+
+/// Knows whether the body of a request has come too slowly, while its guest has it: then nobody waits for an answer.
+#[derive(Clone)]
+pub(crate) enum Late {
+    /// There is none.
+    Never,
+    Http1(http1::Late),
+    Http2(Arc<Flow>),
+}
+
+impl Late {
+    /// Looked at whenever the guest has run: it is the guest's read that finds out.
+    pub(crate) fn is(&self) -> bool {
+        match self {
+            Late::Never => false,
+            Late::Http1(late) => late.is(),
+            Late::Http2(flow) => flow.was_too_slow(),
+        }
     }
 }
 

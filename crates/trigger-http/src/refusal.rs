@@ -49,6 +49,10 @@ pub enum Refusal {
     SlowBody,
     /// The body broke its own framing.
     Body,
+    /// HTTP/2: what was sent is no request, and its stream was reset.
+    Malformed,
+    /// HTTP/2: what was sent is no HTTP/2, or too much that asks for nothing, and the connection was closed.
+    Http2,
 }
 
 impl Refusal {

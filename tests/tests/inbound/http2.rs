@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::table;
 
-const DATA: u8 = 0;
+pub(crate) const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -16,7 +16,7 @@ const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 
 const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_HEADERS: u8 = 4;
 const WHOLE: u8 = END_STREAM | END_HEADERS;
 
 const PROTOCOL_ERROR: u32 = 1;
@@ -43,7 +43,7 @@ fn get(path: &str) -> [(&'static str, &str); 4] {
 }
 
 /// The lines about requests of this client.
-fn lines(log: &[Value], me: &str) -> Vec<Value> {
+pub(crate) fn lines(log: &[Value], me: &str) -> Vec<Value> {
     let ours = |line: &&Value| line["event"] == "request" && line["client"] == me;
     log.iter().filter(ours).cloned().collect()
 }
@@ -180,9 +180,9 @@ async fn d51_streams_beyond_the_hundredth_are_refused() {
 /// How a request is turned down.
 #[derive(Debug, PartialEq, Eq)]
 enum Turned {
-    /// With a response, and a line in the log.
+    /// With a response.
     Status(u16),
-    /// By the end of its stream, or of its connection.
+    /// By the end of its stream, or of its connection; the log says 400.
     Protocol,
 }
 
@@ -306,18 +306,47 @@ async fn d54_d55_d56_a_request_that_is_none_reaches_no_guest() {
             other => panic!("{name}: {other:?}"),
         };
         let me = client.me();
-        if let Status(_) = turned {
-            server.logged(|line| line["client"] == *me).await;
-        }
+        server.logged(|line| line["client"] == *me).await;
         let lines = lines(&server.log(), &me);
-        let expected_lines = usize::from(expected != Protocol);
-        if turned != expected || lines.len() != expected_lines {
+        let status = match turned {
+            Status(status) => status,
+            Protocol => 400,
+        };
+        if turned != expected || lines.len() != 1 || lines[0]["status"] != status {
             wrong.push(format!("{name}: {turned:?} {lines:?}"));
         }
         let ran = lines.iter().any(|line| line["component"] != Value::Null);
         assert_eq!(ran, expected == Status(404), "{name}");
     }
     assert_eq!(wrong, [""; 0]);
+}
+
+#[tokio::test]
+async fn d52_a_header_list_that_is_too_large_is_a_431_with_one_line() {
+    let app = table();
+    let server = Server::start(&app, &[]).await;
+    let long = "x".repeat(20 * 1024);
+    for fields in [&[("a", &long[..])][..], &[("a", &long), ("b", &long)]] {
+        let head = Frame::headers(WHOLE, 1, &[&get("/a/b"), fields].concat());
+        let (head, block) = head.split_at(9);
+        let mut client = Frames::open(server.address()).await;
+        for (index, part) in block.chunks(16 * 1024).enumerate() {
+            let is_last = (index + 1) * 16 * 1024 >= block.len();
+            let kind = [CONTINUATION, HEADERS][usize::from(index == 0)];
+            let flags = head[4] & !END_HEADERS | [0, END_HEADERS][usize::from(is_last)];
+            client.send(&Frame::bytes(kind, flags, 1, part)).await;
+        }
+        let answer = client.next().await.expect("a frame");
+        assert_eq!((answer.kind, answer.status()), (HEADERS, 431));
+        let me = client.me();
+        server.logged(|line| line["client"] == *me).await;
+        let lines = lines(&server.log(), &me);
+        let told: Vec<_> = lines
+            .iter()
+            .map(|line| (&line["status"], &line["component"]))
+            .collect();
+        assert_eq!(told, [(&Value::from(431), &Value::Null)]);
+    }
 }
 
 #[tokio::test]

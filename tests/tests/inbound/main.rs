@@ -7,13 +7,15 @@ use http::Request;
 use http_body_util::Full;
 use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use runner_tests::{App, Server, without_id};
+use runner_tests::{App, Frame, Frames, Server, without_id};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 mod http1;
 mod http2;
+
+use http2::{DATA, END_HEADERS, lines};
 
 /// The catalogue's route table: `/a/...`, `/a/b`, `/secret` (private), `/:id/x`, `/...`, each with a component of its
 /// own. `tenant` has a `/secret` that is public, for another host.
@@ -97,6 +99,74 @@ fn assert_refused(row: &str, outcome: &Outcome, status: &str) {
     assert_eq!(outcome.component(), "none", "{row}: a guest ran");
     assert_eq!(outcome.lines[0]["status"].to_string(), status, "{row}");
     assert!(outcome.body().len() < 200, "{row}: {}", outcome.answer);
+}
+
+/// What a client is told, and what the log says of it, whose body stops half way: its guest waits for the rest before it
+/// answers.
+async fn slow_in_http1(server: &Server, host: &str) -> (u16, Vec<Value>) {
+    let head =
+        format!("POST /read?bytes=9 HTTP/1.1\r\nhost: {host}\r\ncontent-length: 9\r\n\r\nhello");
+    let outcome = send(server, head.as_bytes()).await;
+    let id = outcome.body().split("request id: ").nth(1);
+    let lines = outcome.lines.clone();
+    assert_eq!(lines[0]["request"], id.expect("an id").trim_end(), "{host}");
+    (outcome.status().parse().expect("a status"), lines)
+}
+
+/// The same in HTTP/2.
+async fn slow_in_http2(server: &Server, host: &str) -> (u16, Vec<Value>) {
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", host),
+        (":path", "/read?bytes=9"),
+    ];
+    let mut client = Frames::open(server.address()).await;
+    client.send(&Frame::headers(END_HEADERS, 1, &fields)).await;
+    client.send(&Frame::bytes(DATA, 0, 1, b"hello")).await;
+    let status = client.next().await.expect("a frame").status();
+    let me = client.me();
+    server
+        .logged(|line| line["event"] == "request" && line["client"] == *me)
+        .await;
+    (status, lines(&server.log(), &me))
+}
+
+#[tokio::test]
+async fn d19_a_body_that_is_too_slow_is_a_408_and_one_line_of_its_request() {
+    let mut manifest = "spin_manifest_version = 2\n[application]\nname = \"story\"\n".to_owned();
+    for guest in ["rogue", "rogue3"] {
+        manifest += &format!(
+            "[[trigger.http]]\nroute = \"/read\"\nhost = \"{guest}.test\"\ncomponent = \"{guest}\"\n\
+             [component.{guest}]\nsource = \"guest:{guest}\"\n"
+        );
+    }
+    let app = App::new(&manifest);
+    let server = Server::start(&app, &[]).await;
+    let (one, three, one_of_two, three_of_two) = tokio::join!(
+        slow_in_http1(&server, "rogue.test"),
+        slow_in_http1(&server, "rogue3.test"),
+        slow_in_http2(&server, "rogue.test"),
+        slow_in_http2(&server, "rogue3.test"),
+    );
+    for (component, (status, lines)) in [
+        ("rogue", one),
+        ("rogue3", three),
+        ("rogue", one_of_two),
+        ("rogue3", three_of_two),
+    ] {
+        let told: Vec<_> = lines
+            .iter()
+            .map(|line| ["status", "component", "route", "outcome"].map(|name| line[name].clone()))
+            .collect();
+        let line = [
+            408.into(),
+            component.into(),
+            "/read".into(),
+            "complete".into(),
+        ];
+        assert_eq!((status, told), (408, vec![line]), "{component}");
+    }
 }
 
 #[tokio::test]

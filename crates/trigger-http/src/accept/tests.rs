@@ -1,8 +1,9 @@
 //! Connections and their end over real sockets, with a function in place of the app.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use http::{Request, StatusCode, Version};
 use http_body::Frame;
@@ -93,7 +94,11 @@ impl Setup {
                 let answer = answer.clone();
                 async move {
                     match asked {
-                        Ok(request) => answer(request).await,
+                        Ok(request) => {
+                            let late = request.body().late();
+                            let refusal = || late.is().then(|| refused(Refusal::SlowBody));
+                            unless(refusal, answer(request)).await
+                        }
                         Err(unreadable) => refused(unreadable.refusal),
                     }
                 }
@@ -121,6 +126,19 @@ impl Setup {
             stats,
         }
     }
+}
+
+/// As an app answers that is told when nobody waits for its guest.
+pub(crate) async fn unless<T>(
+    refusal: impl Fn() -> Option<T>,
+    answer: impl Future<Output = T>,
+) -> T {
+    let mut answer = pin!(answer);
+    poll_fn(|cx| {
+        let answer = answer.as_mut().poll(cx);
+        refusal().map_or(answer, Poll::Ready)
+    })
+    .await
 }
 
 /// What a server answers to what is no request.

@@ -9,9 +9,9 @@ use http_body::Frame;
 use runner_http1::Encoder;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::deadline::Deadline;
 use super::output::Output;
 use super::wire::{Fault, Shared};
+use crate::deadline::Deadline;
 use crate::limits::Limits;
 use crate::stats::Closed;
 

@@ -258,6 +258,7 @@ trait Reading {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>>;
     fn left(&self, number: u64) -> Option<u64>;
+    fn is_late(&self, number: u64) -> bool;
     fn release(&mut self, number: u64);
 }
 
@@ -302,6 +303,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reading for Wire<S> {
         }
     }
 
+    fn is_late(&self, number: u64) -> bool {
+        self.is_present(number) && self.fault() == Some(Fault::Slow)
+    }
+
     fn release(&mut self, number: u64) {
         let upload = self.upload.as_mut();
         if let Some(upload) = upload.filter(|upload| upload.number == number) {
@@ -331,6 +336,29 @@ impl Body {
 
     pub(crate) fn left(&self) -> Option<u64> {
         self.lock().left(self.number)
+    }
+
+    /// What knows whether it came too slowly, whoever has it.
+    pub(crate) fn late(&self) -> Late {
+        Late {
+            number: self.number,
+            wire: self.wire.clone(),
+        }
+    }
+}
+
+/// Whether the body of a request has come too slowly.
+#[derive(Clone)]
+pub(crate) struct Late {
+    number: u64,
+    wire: Arc<Mutex<dyn Reading + Send>>,
+}
+
+impl Late {
+    pub(crate) fn is(&self) -> bool {
+        let wire = self.wire.lock();
+        let wire = wire.unwrap_or_else(PoisonError::into_inner);
+        wire.is_late(self.number)
     }
 }
 

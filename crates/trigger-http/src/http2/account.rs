@@ -20,6 +20,7 @@ struct Shared {
 
 #[derive(Clone, Copy, Debug)]
 struct Owed {
+    begun: u64,
     count: usize,
     since: Instant,
 }
@@ -31,19 +32,34 @@ impl Account {
         Account(Arc::new(Shared {
             requests,
             seat,
-            owed: Mutex::new(Owed { count: 0, since }),
+            owed: Mutex::new(Owed {
+                begun: 0,
+                count: 0,
+                since,
+            }),
         }))
     }
 
     /// Counts a request until the returned value is dropped.
     pub(crate) fn begin(&self) -> Begun {
         let mut owed = self.owed();
+        owed.begun += 1;
         owed.count += 1;
         self.0.seat.enter(State::Active);
         Begun {
             account: self.clone(),
             _in_progress: self.0.requests.begin(),
         }
+    }
+
+    /// How many are owed now.
+    pub(crate) fn count(&self) -> usize {
+        self.owed().count
+    }
+
+    /// How many requests there have been.
+    pub(crate) fn begun(&self) -> u64 {
+        self.owed().begun
     }
 
     /// Since when nothing has been owed; `None` while something is.

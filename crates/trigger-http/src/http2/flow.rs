@@ -1,20 +1,18 @@
 //! What the two halves of one stream tell each other, and its task.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::{Sleep, sleep};
+use crate::deadline::Deadline;
 
 /// One stream, as its request's body and its response's body see it.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
     too_slow: AtomicBool,
-    told: Notify,
     handed: AtomicU64,
     waits_for_client: AtomicBool,
 }
@@ -23,17 +21,11 @@ impl Flow {
     /// The request's body has not come in time.
     pub(crate) fn is_too_slow(&self) {
         self.too_slow.store(true, Ordering::Release);
-        self.told.notify_one();
     }
 
     /// Whether [`Flow::is_too_slow`] was called.
     pub(crate) fn was_too_slow(&self) -> bool {
         self.too_slow.load(Ordering::Acquire)
-    }
-
-    /// Returns when [`Flow::is_too_slow`] was called.
-    pub(crate) async fn too_slow(&self) {
-        self.told.notified().await;
     }
 
     /// A part of the response was handed over, and waits for room in the client's window.
@@ -74,17 +66,17 @@ pub(crate) async fn patiently(task: impl Future<Output = ()>, flow: Arc<Flow>, s
 
 /// Since when a client is waited for, with the same part of a response.
 #[derive(Default)]
-struct Stalled(Option<(u64, Pin<Box<Sleep>>)>);
+struct Stalled(Option<(u64, Deadline)>);
 
 impl Stalled {
     /// Ready when `part` has waited for too long.
     fn poll(&mut self, cx: &mut Context<'_>, part: Option<u64>, stall: Duration) -> Poll<()> {
         let before = self.0.as_ref().map(|(before, _)| *before);
         if before != part {
-            self.0 = part.map(|part| (part, Box::pin(sleep(stall))));
+            self.0 = part.map(|part| (part, Deadline::new(stall)));
         }
         match &mut self.0 {
-            Some((_, sleep)) => sleep.as_mut().poll(cx),
+            Some((_, deadline)) => deadline.poll(cx),
             None => Poll::Pending,
         }
     }

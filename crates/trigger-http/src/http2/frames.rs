@@ -24,6 +24,12 @@ pub(crate) const ENHANCE_YOUR_CALM: u32 = 0xb;
 /// A connection is ended, and nobody did anything wrong.
 pub(crate) const NO_ERROR: u32 = 0x0;
 
+/// A stream is ended for what came on it.
+pub(crate) const PROTOCOL_ERROR: u32 = 0x1;
+
+/// A stream is ended before anything was done for it.
+pub(crate) const REFUSED_STREAM: u32 = 0x7;
+
 /// A frame without its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
@@ -54,6 +60,15 @@ impl Frame {
     }
 }
 
+/// What a [`Follower`] meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// A frame's head.
+    Frame(Frame),
+    /// The rest of an RST_STREAM.
+    Reset(u32),
+}
+
 /// The last frame of a connection.
 pub(crate) fn go_away(last_stream: u32, reason: u32) -> [u8; HEAD + 8] {
     let mut frame = [0; HEAD + 8];
@@ -74,6 +89,8 @@ pub(crate) struct Follower {
     /// A header block goes on in the next frame; or the first frame has not come, which is as urgent.
     open: bool,
     begun: u64,
+    /// The last four bytes of the payload of an RST_STREAM: all it has.
+    code: u32,
 }
 
 impl Follower {
@@ -96,17 +113,38 @@ impl Follower {
             kind: DATA,
             open: false,
             begun: 0,
+            code: NO_ERROR,
         }
     }
 
     /// Reads on, and shows each frame as soon as its head is there. Where `goes_on` says no, the rest is not read:
     /// the returned count is what comes before that frame.
     pub(crate) fn follow(&mut self, bytes: &[u8], mut goes_on: impl FnMut(Frame) -> bool) -> usize {
+        self.follow_all(bytes, |seen| match seen {
+            Seen::Frame(frame) => goes_on(frame),
+            Seen::Reset(_) => true,
+        })
+    }
+
+    /// The same, and says why a stream is reset, behind the frame that does it.
+    pub(crate) fn follow_all(
+        &mut self,
+        bytes: &[u8],
+        mut goes_on: impl FnMut(Seen) -> bool,
+    ) -> usize {
         let (mut at, mut began) = (0, 0);
         while at < bytes.len() {
             if self.left > 0 {
                 let skipped = self.left.min(bytes.len() - at);
                 self.left -= skipped;
+                if self.kind == RST_STREAM {
+                    for byte in &bytes[at..at + skipped] {
+                        self.code = self.code << 8 | u32::from(*byte);
+                    }
+                    if self.left == 0 {
+                        goes_on(Seen::Reset(self.code));
+                    }
+                }
                 at += skipped;
                 continue;
             }
@@ -126,7 +164,7 @@ impl Follower {
             self.left = frame.length as usize;
             self.kind = frame.kind;
             self.open = frame.leaves_block_open();
-            if !goes_on(frame) {
+            if !goes_on(Seen::Frame(frame)) {
                 return began;
             }
         }
@@ -136,6 +174,12 @@ impl Follower {
     /// Whether another frame could be written here.
     pub(crate) fn is_between_frames(&self) -> bool {
         self.have == 0 && self.left == 0 && !self.open
+    }
+
+    /// Whether the last header block is not complete.
+    pub(crate) fn is_in_block(&self) -> bool {
+        let goes_on = self.left > 0 && matches!(self.kind, HEADERS | CONTINUATION);
+        goes_on || self.open
     }
 
     /// Which of the things that must come in one go has begun and is not complete: a frame that is no DATA, or a

@@ -1,6 +1,7 @@
 //! HTTP/2 on its bytes, over a pipe, in a time of the tests' own.
 
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::frames::{
 use runner_host::RequestId;
 
 use super::*;
+use crate::accept::tests::unless;
 use crate::drain::Requests;
 use crate::error::refuse_target;
 use crate::stats::Stats;
@@ -42,6 +44,8 @@ struct Scene {
     requests: Requests,
     drain: Drain,
     serving: JoinHandle<()>,
+    /// What was refused without a guest.
+    lines: Arc<Mutex<Vec<&'static str>>>,
     began: Instant,
 }
 
@@ -50,10 +54,21 @@ impl Scene {
     fn start(pipe: usize, answer: fn(Request<Received>) -> Answer) -> Scene {
         let (client, server) = duplex(pipe);
         let (stats, requests, drain) = (Stats::default(), Requests::default(), Drain::new());
+        let told = Arc::<Mutex<Vec<_>>>::default();
+        let lines = told.clone();
         let connections = Connections {
-            answer: move |asked: Asked, _: Peer| match asked {
-                Ok(request) => answer(request),
-                Err(unread) => Box::pin(async move { refused(unread.refusal) }),
+            answer: move |asked: Asked, _: Peer| -> Answer {
+                match asked {
+                    Ok(request) => {
+                        let late = request.body().late();
+                        let refusal = move || late.is().then(|| refused(Refusal::SlowBody));
+                        Box::pin(unless(refusal, answer(request)))
+                    }
+                    Err(unread) => {
+                        told.lock().unwrap().push(unread.refusal.as_str());
+                        Box::pin(async move { refused(unread.refusal) })
+                    }
+                }
             },
             tls: None,
             drain: drain.clone(),
@@ -78,6 +93,7 @@ impl Scene {
             requests,
             drain,
             serving,
+            lines,
             began: Instant::now(),
         }
     }
@@ -361,6 +377,8 @@ async fn d19_a_body_that_does_not_come_is_told_so() {
         }
         let (kind, _, stream, head) = scene.next().await.unwrap();
         assert_eq!((kind, stream, status(&head)), (HEADERS, 1, 408), "{bytes}");
+        // The request's own line says it.
+        assert_eq!(scene.lines.lock().unwrap()[..], [""; 0], "{bytes}");
         assert_eq!(scene.began.elapsed().as_secs(), seconds, "{bytes}");
         assert_eq!(scene.requests.count(), 0);
     }
@@ -409,6 +427,78 @@ async fn d53_a_stream_without_a_window_is_reset_and_no_other() {
     }
     assert_eq!(closed(&scene.stats), [""; 0]);
     assert_eq!(scene.requests.count(), 0);
+}
+
+/// Posts that are echoed, each with so many bytes, one in 20 seconds; and how the connection ended meanwhile, if it did.
+async fn busy(settings: &[u8], bytes: &[usize], updates: bool) -> (Vec<&'static str>, u64) {
+    let mut scene = Scene::greeted(ROOMY, settings, echo).await;
+    for (index, bytes) in bytes.iter().enumerate() {
+        let stream = index as u32 * 2 + 1;
+        scene.send(&post(stream)).await;
+        let body = frame(DATA, END_STREAM, stream, &vec![b'x'; *bytes]);
+        scene.send(&body).await;
+        let until = Instant::now() + Duration::from_secs(20);
+        while let Ok(Some((kind, _, _, payload))) =
+            tokio::time::timeout_at(until, scene.next()).await
+        {
+            if kind == GOAWAY {
+                assert_eq!(payload[4..8], NO_ERROR.to_be_bytes());
+            }
+        }
+        tokio::time::sleep_until(until).await;
+        if updates {
+            let one = frame(WINDOW_UPDATE, 0, 1, &1u32.to_be_bytes());
+            scene.send(&one).await;
+        }
+    }
+    (closed(&scene.stats), scene.began.elapsed().as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn d53_the_end_of_a_response_without_a_window_ends_its_connection() {
+    // SETTINGS_INITIAL_WINDOW_SIZE 5
+    let settings = [0, 4, 0, 0, 0, 5];
+    for (name, bytes, updates, ended) in [
+        ("all of it fits", &[5; 8][..], false, &[][..]),
+        (
+            "one does not",
+            &[90, 5, 5, 5, 5, 5, 5, 5],
+            false,
+            &["write_stall"],
+        ),
+        (
+            "one does, a byte in 20 seconds",
+            &[90, 5, 5, 5, 5, 5, 5, 5],
+            true,
+            &[],
+        ),
+    ] {
+        let (reasons, seconds) = busy(&settings, bytes, updates).await;
+        assert_eq!((&reasons[..], seconds), (ended, 160), "{name}");
+    }
+}
+
+#[test]
+fn who_was_sent_nothing_since_it_was_last_looked_at_is_stalled() {
+    use super::frames::Follower;
+    let mut unread = super::unread::Unread::default();
+    let sees = |unread: &mut super::unread::Unread, bytes: Vec<u8>| {
+        Follower::of_server().follow(&bytes, |frame| {
+            unread.sees(frame);
+            true
+        });
+    };
+    for stream in [1, 3, 5, 7, 9] {
+        unread.begins(stream);
+    }
+    assert_eq!((unread.count(), unread.stalled()), (5, 0));
+    sees(&mut unread, frame(DATA, 0, 1, b"x"));
+    sees(&mut unread, frame(DATA, END_STREAM, 3, b"x"));
+    sees(&mut unread, frame(RST_STREAM, 0, 5, &[0; 4]));
+    sees(&mut unread, frame(DATA, 0, 11, b"x"));
+    unread.taken_back(7);
+    assert_eq!((unread.count(), unread.stalled()), (2, 1));
+    assert_eq!(unread.stalled(), 2);
 }
 
 static HANDED: AtomicUsize = AtomicUsize::new(0);
@@ -624,14 +714,30 @@ async fn d15_d52_a_head_has_its_size_in_http2_too() {
     let long = "x".repeat(20 * 1024);
     let path = format!("/{}", &long[..8 * 1024]);
     let many = [("a", "b")];
-    for (name, fields, expected) in [
-        ("100 fields", many.repeat(100), 200),
-        ("101 fields", many.repeat(101), 431),
-        ("15 KiB", vec![("a", &long[..15 * 1024])], 200),
-        ("20 KiB", vec![("a", &long[..])], 431),
-        ("40 KiB", vec![("a", &long[..]), ("b", &long)], 431),
-        ("a path of 8 KiB", vec![(":path", &path[..8 * 1024])], 200),
-        ("a longer path", vec![(":path", &path[..])], 414),
+    for (name, fields, expected, line) in [
+        ("100 fields", many.repeat(100), 200, None),
+        ("101 fields", many.repeat(101), 431, Some("many_fields")),
+        ("15 KiB", vec![("a", &long[..15 * 1024])], 200, None),
+        ("20 KiB", vec![("a", &long[..])], 431, Some("large_head")),
+        // Which h2 answers.
+        (
+            "40 KiB",
+            vec![("a", &long[..]), ("b", &long)],
+            431,
+            Some("large_head"),
+        ),
+        (
+            "a path of 8 KiB",
+            vec![(":path", &path[..8 * 1024])],
+            200,
+            None,
+        ),
+        (
+            "a longer path",
+            vec![(":path", &path[..])],
+            414,
+            Some("long_target"),
+        ),
     ] {
         let mut all = GET.to_vec();
         if fields[0].0 == ":path" {
@@ -656,6 +762,103 @@ async fn d15_d52_a_head_has_its_size_in_http2_too() {
         }
         let (kind, _, _, head) = scene.next().await.unwrap();
         assert_eq!((kind, status(&head)), (HEADERS, expected), "{name}");
+        let lines = scene.lines.lock().unwrap().clone();
+        assert_eq!(lines, Vec::from_iter(line), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d55_what_h2_turns_down_by_itself_has_one_line() {
+    let with = |stream, flags, field: (&str, &str)| {
+        let fields = [&GET[..], &[field]].concat();
+        frame(HEADERS, flags | END_HEADERS, stream, &block(&fields))
+    };
+    let bad = |stream| with(stream, END_STREAM, ("connection", "x"));
+    // Each field counts as 34 bytes and has 5.
+    let large = |stream, flags| {
+        let fields = [&GET[..], &[("a", "b"); 1200]].concat();
+        frame(HEADERS, flags | END_HEADERS, stream, &block(&fields))
+    };
+    let data = |stream| frame(DATA, END_STREAM, stream, b"hello");
+    let mut announced = GET.to_vec();
+    announced[0].1 = "POST";
+    announced.push(("content-length", "2"));
+    let announced = frame(HEADERS, END_HEADERS, 1, &block(&announced));
+    let ping = frame(PING, 0, 0, &[0; 8]);
+    for (name, frames, answer, lines) in [
+        ("a good one", vec![get(1)], hello as fn(_) -> _, vec![]),
+        ("a bad one", vec![bad(1)], hello, vec!["malformed"]),
+        (
+            "one that is too large",
+            vec![large(1, END_STREAM)],
+            hello,
+            vec!["large_head"],
+        ),
+        (
+            "one whose body would follow, and a bad one",
+            vec![[large(1, 0), bad(3)].concat()],
+            hello,
+            vec!["malformed", "large_head"],
+        ),
+        (
+            "one that is no HTTP/2",
+            vec![with(1, END_STREAM, ("X", "y"))],
+            hello,
+            vec!["http2"],
+        ),
+        (
+            "one that is taken back",
+            vec![[get(1), frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])].concat()],
+            hello,
+            vec![],
+        ),
+        (
+            "bad ones among good ones",
+            vec![get(1), [bad(3), get(5), bad(7)].concat()],
+            stuck,
+            vec!["malformed", "malformed"],
+        ),
+        (
+            "a body that is longer than it was said to be",
+            vec![announced, data(1), get(3)],
+            echo,
+            vec![],
+        ),
+        (
+            "the same beside a head that has not come",
+            vec![post(1), get(3)[..20].to_vec()],
+            stuck,
+            vec!["slow_head"],
+        ),
+        ("frames on no stream", vec![data(0)], hello, vec!["http2"]),
+        (
+            "a flood",
+            vec![get(1), ping.repeat(1000)],
+            hello,
+            vec!["http2"],
+        ),
+        (
+            "a hundred and one",
+            (0..101).map(|number| get(number * 2 + 1)).collect(),
+            stuck,
+            vec![],
+        ),
+        (
+            "a hundred and one, and a bad one before",
+            std::iter::once(bad(1))
+                .chain((1..102).map(|number| get(number * 2 + 1)))
+                .collect(),
+            stuck,
+            vec!["malformed"],
+        ),
+    ] {
+        let mut scene = Scene::greeted(ROOMY, &[], answer).await;
+        for frame in frames {
+            scene.send(&frame).await;
+        }
+        let told = scene.lines.clone();
+        let _ = tokio::time::timeout(Duration::from_secs(25), scene.end()).await;
+        assert_eq!(*told.lock().unwrap(), lines, "{name}");
     }
 }
 

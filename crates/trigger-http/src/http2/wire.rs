@@ -17,8 +17,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::http2::budget::Budget;
 use crate::http2::frames::{
-    CONTINUATION, DATA, Follower, Frame, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, go_away,
+    CONTINUATION, DATA, Follower, Frame, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, Seen, go_away,
 };
+use crate::http2::turned_down::{TurnedDown, TurningDown};
+use crate::http2::unread::Unread;
 use crate::limits::Limits;
 
 /// A header block: a request, or its trailers.
@@ -70,6 +72,8 @@ struct Shared<S> {
     budget: Budget,
     exhausted: bool,
     last_stream: u32,
+    turning_down: TurningDown,
+    unread: Unread,
     unfinished: Option<(u64, Instant)>,
     blocked: Option<Instant>,
 }
@@ -83,6 +87,10 @@ pub(crate) struct Report {
     pub(crate) unfinished: Option<Instant>,
     /// Since when the client has taken none of the bytes that are ready for it.
     pub(crate) blocked: Option<Instant>,
+    /// What h2 has done about requests by itself.
+    pub(crate) turned_down: TurnedDown,
+    /// On how many streams not all was sent.
+    pub(crate) unread: usize,
 }
 
 impl<S> Wire<S> {
@@ -96,6 +104,8 @@ impl<S> Wire<S> {
             budget: Budget::new(limits),
             exhausted: false,
             last_stream: 0,
+            turning_down: TurningDown::default(),
+            unread: Unread::default(),
             unfinished: Some((0, Instant::now())),
             blocked: None,
         })))
@@ -110,7 +120,14 @@ impl<S> Wire<S> {
                 .filter(|_| wire.blocked.is_none())
                 .map(|(_, since)| since),
             blocked: wire.blocked,
+            turned_down: wire.turning_down.so_far(wire.inward.is_in_block()),
+            unread: wire.unread.count(),
         }
+    }
+
+    /// On how many streams nothing was sent since this was last asked, though they have not ended.
+    pub(crate) fn stalled(&self) -> usize {
+        self.lock().unread.stalled()
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared<S>> {
@@ -170,11 +187,20 @@ impl<S> Shared<S> {
             budget,
             last_stream,
             exhausted,
+            turning_down,
+            unread,
             ..
         } = self;
         budget.refill(now);
         let seen = inward.follow(bytes, |frame| {
-            if frame.kind == HEADERS {
+            if frame.kind == RST_STREAM {
+                unread.taken_back(frame.stream);
+            } else if frame.kind == HEADERS {
+                let is_head = frame.stream > *last_stream;
+                turning_down.begins(is_head);
+                if is_head {
+                    unread.begins(frame.stream);
+                }
                 *last_stream = frame.stream.max(*last_stream);
             }
             *exhausted |= !budget.spend(cost(frame));
@@ -194,12 +220,21 @@ impl<S> Shared<S> {
             outward,
             budget,
             exhausted,
+            turning_down,
+            unread,
             ..
         } = self;
-        outward.follow(bytes, |frame| {
-            budget.earn(earned(frame));
-            if frame.kind == RST_STREAM {
-                *exhausted |= !budget.spend(RESET_BY_US);
+        outward.follow_all(bytes, |seen| {
+            match seen {
+                Seen::Frame(frame) => {
+                    let was_unread = unread.sees(frame);
+                    budget.earn(earned(frame));
+                    if frame.kind == RST_STREAM {
+                        *exhausted |= !budget.spend(RESET_BY_US);
+                        turning_down.resets(!was_unread);
+                    }
+                }
+                Seen::Reset(code) => turning_down.because(code),
             }
             true
         });
