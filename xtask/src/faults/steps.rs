@@ -1,7 +1,8 @@
 //! The faults, one function each.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
@@ -182,11 +183,18 @@ fn stopped_for_long(scene: &Scene) -> Result<()> {
     let mut up = Up::start(scene, &log, &["--disable-cache"])?;
     serves(&mut up)?;
     let before: Vec<_> = (0..10).map(|_| connect()).collect::<Result<_, _>>()?;
+    let halves = halves()?;
+    // By then it has read them.
+    serves(&mut up)?;
     tool("kill", &["-STOP", &up.pid()])?;
     let during: Vec<_> = (0..10).map(|_| connect()).collect::<Result<_, _>>()?;
     let mut all: Vec<_> = before.into_iter().chain(during).collect();
     for stream in &mut all {
         ask(stream, "/hello")?;
+    }
+    for (mut stream, rest) in halves {
+        stream.write_all(rest.as_bytes())?;
+        all.push(stream);
     }
     sleep(LONG);
     tool("kill", &["-CONT", &up.pid()])?;
@@ -196,6 +204,28 @@ fn stopped_for_long(scene: &Scene) -> Result<()> {
     }
     serves(&mut up)?;
     up.stop().map(drop)
+}
+
+/// Connections on which half a head or half a body was sent, and what is missing.
+fn halves() -> Result<Vec<(TcpStream, &'static str)>> {
+    let mut halves = Vec::new();
+    for _ in 0..10 {
+        for (half, rest) in [
+            (
+                "GET /hello HTTP/1.1\r\nhost: a\r\nconn",
+                "ection: close\r\n\r\n",
+            ),
+            (
+                "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 17\r\n\r\nhello",
+                " from probe\n",
+            ),
+        ] {
+            let mut stream = connect()?;
+            stream.write_all(half.as_bytes())?;
+            halves.push((stream, rest));
+        }
+    }
+    Ok(halves)
 }
 
 /// With so few threads that it cannot start, and with as many more as it takes: the port is taken, so it ends.
