@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::frames::{Frame, Frames};
 use crate::{App, Reply, Server, Wire, get, without_id};
 
-/// How long after an attack a server may still hold what it took for it. A thread that did blocking work is kept for ten
-/// seconds after it.
+/// How long after an attack a server may still hold what it took for it. A thread that did blocking work is kept for a
+/// second after it.
 const SETTLED: Duration = Duration::from_secs(60);
 
 /// Memory that a server may keep after its first busy moment: arenas of the allocator, and warm slots of the pool.
@@ -321,7 +321,7 @@ impl Oracle {
                 "{now:?}, and {:?} before",
                 self.before
             );
-            // Whoever asks for the page of metrics keeps threads from ending: they do when nobody asks for ten seconds.
+            // Whoever asks for the page of metrics keeps threads from ending: they do when nobody asks for a while.
             tokio::time::sleep(UNASKED).await;
         }
         self.is_idle().await;
@@ -370,7 +370,7 @@ fn held(server: &Server) -> Held {
 const BLOCKING: usize = 8;
 
 /// After this the runtime has ended the threads that had nothing to do.
-const UNASKED: Duration = Duration::from_secs(11);
+const UNASKED: Duration = Duration::from_secs(2);
 
 impl Held {
     /// Five of a hundred more; of memory what a server keeps once it was busy.

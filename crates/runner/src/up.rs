@@ -161,10 +161,18 @@ fn shows_errors(args: &Up) -> bool {
     args.operation.dev_errors.unwrap_or_else(is_developer)
 }
 
+/// How long a thread is kept that has done work that blocks. There is little of that, and each reload has some: with ten
+/// seconds there were soon as many threads as there had ever been work at once.
+const BLOCKING_KEPT: Duration = Duration::from_secs(1);
+
 /// The runtime that everything runs on.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let build = || Builder::new_multi_thread().enable_all().build();
+    let build = || {
+        let mut runtime = Builder::new_multi_thread();
+        runtime.thread_keep_alive(BLOCKING_KEPT).enable_all();
+        runtime.build()
+    };
     has_descriptors()
         .and_then(|()| has_threads(workers + SPARE_THREADS))
         .and_then(|()| build())

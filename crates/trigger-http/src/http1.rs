@@ -252,8 +252,11 @@ where
             keep_alive: false,
             framing: Framing::None,
         };
+        // It is counted where it has begun as it is where it has ended.
+        let in_progress = self.server.requests.begin();
         let response = (self.server.answer)(Err(unreadable), self.peer).await;
         self.respond(&question, response).await?;
+        drop(in_progress);
         self.close().await;
         Err(reason)
     }
