@@ -216,8 +216,8 @@ fn halves() -> Result<Vec<(TcpStream, &'static str)>> {
                 "ection: close\r\n\r\n",
             ),
             (
-                "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 17\r\n\r\nhello",
-                " from probe\n",
+                "POST /echo HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 21\r\n\r\nhalf",
+                HELLO,
             ),
         ] {
             let mut stream = connect()?;
