@@ -1,8 +1,9 @@
 //! What a component may use, and what the operator allows: each limit over real sockets, with real guests.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
-use runner_tests::{App, Canary, Server, Wire, get, raw};
+use runner_tests::{App, Canary, Server, Wire, get, guest, raw, run};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -64,6 +65,119 @@ async fn a_change_of_the_operators_file_is_seen_by_watch() {
     server.logged(|line| line["event"] == "reloaded").await;
     let forty = server.get("/memory?bytes=40000000").await;
     assert_eq!(forty.body, "{\"refused\":40000000}");
+}
+
+#[tokio::test]
+async fn an_app_that_is_held_to_its_folder_reads_no_other_file() {
+    let files =
+        |source: &str| format!("files = [{{ source = \"{source}\", destination = \"/d\" }}]");
+    let app = App::probe("");
+    let outside = App::probe("");
+    outside.file("folder/secret.txt", "secret");
+    let secret = fs::canonicalize(outside.path().join("folder")).expect("there");
+    let secret = secret.to_str().expect("text");
+    symlink(outside.path(), app.path().join("link")).expect("made");
+    fs::copy(guest("probe"), app.path().join("own.wasm")).expect("copied");
+    app.file("own/a.txt", "a");
+    app.file("runner.toml", "[ceilings]\nfiles = \"app\"\n");
+    let manifest = |source: &str, lines: &str| {
+        format!(
+            "spin_manifest_version = 2\n[application]\nname = \"story\"\n\
+             [[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n\
+             [component.probe]\nsource = \"{source}\"\n{lines}\n"
+        )
+    };
+    let said = async |args: &[&str]| run(app.path(), &[&["check"], args].concat()).await;
+    let held = ["--config", "runner.toml"];
+
+    app.write(&manifest("own.wasm", &files(secret)));
+    assert_eq!(said(&[]).await.code, 0, "as Spin has it");
+    let refused = said(&held).await;
+    let line = files(secret);
+    let marks = "^".repeat(line.len() - "files = []".len());
+    let expected = format!(
+        "error: component `probe` cannot be given its `files`: `{secret}` leads to `{secret}`, which is not in the app's own folder
+ --> spin-like.toml:9:10
+  |
+9 | {line}
+  |          {marks}
+  |
+ ::: runner.toml:2:9
+  |
+2 | files = \"app\"
+  |         ----- the ceiling
+  |
+help: name files below the manifest's folder, or have the ceiling raised in `runner.toml`
+"
+    );
+    assert_eq!((refused.code, refused.stderr), (1, expected));
+
+    let probe = guest("probe");
+    let probe = fs::canonicalize(probe).expect("there");
+    let up = "../".repeat(32);
+    let upwards = format!("{up}{}", probe.display());
+    for (source, lines, refused) in [
+        ("own.wasm", files("own"), None),
+        ("./own/../own.wasm", files("./own"), None),
+        (
+            "own.wasm",
+            files("link/folder"),
+            Some(format!("`link/folder` leads to `{secret}`")),
+        ),
+        (
+            upwards.as_str(),
+            String::new(),
+            Some(format!("it leads to `{}`", probe.display())),
+        ),
+        (
+            "link/none.wasm",
+            String::new(),
+            Some("there is no such file".to_owned()),
+        ),
+    ] {
+        app.write(&manifest(source, &lines));
+        let said = said(&held).await;
+        assert_eq!(said.code, i32::from(refused.is_some()), "{}", said.stderr);
+        let told = refused.unwrap_or_default();
+        assert!(said.stderr.contains(&told), "{told}: {}", said.stderr);
+    }
+}
+
+#[tokio::test]
+async fn copies_that_a_killed_process_left_are_removed_at_the_next_start() {
+    let app = App::probe("files = [\"runner.toml\"]");
+    app.file("runner.toml", "");
+    app.file("tmp/other", "");
+    let folder = app.path().join("tmp");
+    let environment = [("TMPDIR", folder.to_str().expect("text"))];
+    let copies = || {
+        let entries = fs::read_dir(&folder).expect("there");
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.expect("readable").path())
+            .collect();
+        names.retain(|path| path.is_dir());
+        names
+    };
+    let start = async || {
+        let server = Server::try_start_with(&app, &[], &environment).await;
+        server.unwrap_or_else(|stopped| panic!("{:#?}", stopped.log))
+    };
+    let killed = start().await;
+    let first = copies();
+    assert_eq!(first.len(), 1, "{first:?}");
+    let second = start().await;
+    assert_eq!(copies().len(), 2, "one that runs keeps its own");
+    killed.signal(Signal::KILL);
+    killed.ended().await;
+    assert_eq!(copies().len(), 2, "nothing tidies up after it");
+
+    let _third = start().await;
+
+    while first[0].exists() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(copies().len(), 2);
+    drop(second);
 }
 
 /// Both worlds, each on every path, with these lines as its limits.
@@ -429,4 +543,104 @@ async fn an_app_serves_as_many_as_its_manifest_says_and_its_own_calls_beside_the
     second.reset();
     server.logged(|line| line["outcome"] == "client-gone").await;
     assert_eq!(server.get("/other/nothing").await.status, 404);
+}
+
+#[tokio::test]
+async fn who_is_served_by_an_old_version_takes_a_place_of_the_new_one() {
+    let places = |most: u8| format!("limits = {{ concurrency = {most}, queue = 0 }}");
+    for source in ["probe", "probe3"] {
+        let manifest = |most: u8| {
+            format!(
+                "spin_manifest_version = 2\n[application]\nname = \"story\"\n\
+                 [[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n\
+                 [component.probe]\nsource = \"guest:{source}\"\n{}\n",
+                places(most)
+            )
+        };
+        let app = App::new(&manifest(2));
+        let server = Server::start(&app, &[]).await;
+        let reload = async |most: u8, generation: u64| {
+            app.write(&manifest(most));
+            server.signal(Signal::HUP);
+            let done =
+                |line: &Value| line["event"] == "reloaded" && line["generation"] == generation;
+            server.logged(done).await
+        };
+        let hello = async || server.get("/hello").await.status.as_u16();
+        let (first, second) = (stays(&server, "").await, stays(&server, "").await);
+        assert_eq!(hello().await, 503);
+
+        let told = reload(2, 2).await;
+        assert_eq!(told["changes"], json!([]));
+        assert_eq!(
+            hello().await,
+            503,
+            "theirs are the places of the new version"
+        );
+
+        let told = reload(3, 3).await;
+        assert_eq!(told["changes"], json!(["probe limits.concurrency 2 -> 3"]));
+        assert_eq!(hello().await, 200, "one more");
+        reload(1, 4).await;
+        assert_eq!(hello().await, 503);
+        let gone = |many: usize| {
+            let server = &server;
+            async move {
+                let is_gone = |line: &Value| line["outcome"] == "client-gone";
+                while server.log().iter().filter(|line| is_gone(line)).count() < many {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        first.reset();
+        gone(1).await;
+        assert_eq!(
+            hello().await,
+            503,
+            "the one that is left has the only place"
+        );
+        second.reset();
+        gone(2).await;
+        assert_eq!(hello().await, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_reload_brings_no_new_budget_of_calls() {
+    let canary = Canary::start().await;
+    let url = format!("http://{}", canary.address());
+    let lines = |rate: &str| {
+        format!("allowed_outbound_hosts = [\"{url}\"]\nlimits = {{ outbound_rate = \"{rate}\" }}")
+    };
+    let [app, _] = both(&lines("2/h"));
+    let server = Server::start(&app, &[]).await;
+    let calls = async |times: u8| {
+        let tally = server.get(&format!("/fetch?url={url}&times={times}")).await;
+        tally.json()
+    };
+    assert_eq!(calls(2).await, json!({ "200": 2 }));
+    server.signal(Signal::HUP);
+    server.logged(|line| line["event"] == "reloaded").await;
+    assert_eq!(calls(1).await, json!({ "connection-limit-reached": 1 }));
+    assert_eq!(canary.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_limit_that_only_the_operator_can_raise_is_helped_by_the_operators_file() {
+    let app = limited("");
+    app.file("runner.toml", "[ceilings]\nrequest_body = \"1 KiB\"\n");
+    let own = limited("request_body = \"1 KiB\"");
+    let operators =
+        "let it do with less, or have the ceiling of `request_body` raised in `runner.toml`";
+    let manifests = "raise `request_body` in `[component.probe.limits]`, or let it do with less";
+    for (app, args, help) in [
+        (&app, &["--config", "runner.toml"][..], operators),
+        (&own, &[], manifests),
+    ] {
+        let server = Server::start(app, args).await;
+        let reply = server.connect().await.post("/echo", vec![b'x'; 1025]).await;
+        assert_eq!(reply.status, 413);
+        let failed = server.logged(|line| line["event"] == "failed").await;
+        assert_eq!(failed["help"], help);
+    }
 }

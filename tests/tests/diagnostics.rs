@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 /// Codes of messages that no committed file can bring about, and the test that holds each.
-const ELSEWHERE: [(Code, &str); 22] = [
+const ELSEWHERE: [(Code, &str); 23] = [
     (
         Code::ManifestUnreadable,
         "a_file_is_read_only_when_it_is_one_and_fits",
@@ -78,6 +78,10 @@ const ELSEWHERE: [(Code, &str); 22] = [
     (
         Code::FilesTooLarge,
         "files_that_are_too_large_together_are_not_copied",
+    ),
+    (
+        Code::FileAboveCeiling,
+        "an_app_that_is_held_to_its_folder_reads_no_other_file",
     ),
     (
         Code::SameName,

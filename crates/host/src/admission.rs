@@ -10,27 +10,23 @@ use std::time::Duration;
 
 use runner_manifest::Limits;
 use slab::Slab;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use crate::places::{self, Taken};
 use crate::seat::Seat;
 use crate::{Error, caps};
 
 /// The door of one component, or of all components of an app together.
 pub(crate) struct Admission {
-    places: Arc<Semaphore>,
-    most: u32,
+    places: Arc<places::Places>,
     running: Mutex<Slab<Arc<Seat>>>,
     waiting: AtomicUsize,
-    queue: usize,
+    queue: AtomicUsize,
     patience: Duration,
 }
 
 /// A place among the requests that are served, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Admitted(
-    #[expect(dead_code, reason = "dropped at the end")] OwnedSemaphorePermit,
-);
+pub(crate) struct Admitted(#[expect(dead_code, reason = "dropped at the end")] Taken);
 
 /// What a request holds: a place of its component and, where there are fewer than its components have, of its app.
 pub(crate) type Places = (Admitted, Option<Admitted>);
@@ -43,34 +39,26 @@ impl Admission {
         Admission::new(most, queue as usize, caps::QUEUE_WAIT)
     }
 
-    /// The door of an app whose components have these: none where it would never be shut.
-    pub(crate) fn of_app<'a>(
-        limits: &Limits,
-        doors: impl Iterator<Item = &'a Admission>,
-    ) -> Option<Admission> {
-        let mosts: Vec<u32> = doors.map(Admission::most).collect();
-        let own = limits.concurrency.unwrap_or(caps::CONCURRENCY);
-        // A component that may serve more on its own raises the sum.
-        let most = mosts.iter().copied().fold(own, u32::max);
-        let sum: u64 = mosts.iter().copied().map(u64::from).sum();
+    /// From now on there are so many places, and those in the queue that these limits say.
+    pub(crate) fn hold(&self, most: u32, limits: &Limits) {
+        self.places.set_most(most);
         let queue = limits.queue.unwrap_or(caps::QUEUE) as usize;
-        (sum > u64::from(most)).then(|| Admission::new(most, queue, caps::QUEUE_WAIT))
+        self.queue.store(queue, Ordering::Relaxed);
     }
 
     fn new(most: u32, queue: usize, patience: Duration) -> Admission {
         Admission {
-            places: Arc::new(Semaphore::new(most as usize)),
-            most,
+            places: Arc::new(places::Places::new(most)),
             running: Mutex::default(),
             waiting: AtomicUsize::new(0),
-            queue,
+            queue: AtomicUsize::new(queue),
             patience,
         }
     }
 
     /// How many requests may be served at once.
     pub(crate) fn most(&self) -> u32 {
-        self.most
+        self.places.most()
     }
 
     /// Waits for a place.
@@ -78,22 +66,22 @@ impl Admission {
     /// # Errors
     /// [`Error::Capacity`] when as many wait already as may, or after [`caps::QUEUE_WAIT`].
     pub(crate) async fn admit(&self) -> Result<Admitted, Error> {
-        if let Ok(permit) = self.places.clone().try_acquire_owned() {
-            return Ok(Admitted(permit));
+        if let Some(place) = self.places.try_take() {
+            return Ok(Admitted(place));
         }
-        let full = Error::Capacity(self.most);
-        let Some(_place) = Place::take(&self.waiting, self.queue) else {
+        let full = Error::Capacity(self.most());
+        let Some(_place) = Place::take(&self.waiting, self.queue.load(Ordering::Relaxed)) else {
             return Err(full);
         };
         let until = Instant::now() + self.patience;
-        let mut turn = pin!(self.places.clone().acquire_owned());
+        let mut turn = pin!(self.places.take());
         loop {
             self.make_room();
             let next = until.min(Instant::now() + caps::MAKE_ROOM_EVERY);
             match timeout_at(next, turn.as_mut()).await {
-                Ok(Ok(permit)) => return Ok(Admitted(permit)),
+                Ok(place) => return Ok(Admitted(place)),
                 Err(_) if next < until => {}
-                _ => return Err(full),
+                Err(_) => return Err(full),
             }
         }
     }
@@ -127,6 +115,15 @@ impl Admission {
     fn running(&self) -> MutexGuard<'_, Slab<Arc<Seat>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many requests an app may serve whose components may serve these, and whether they could be more together.
+pub(crate) fn of_app(limits: &Limits, mosts: &[u32]) -> (u32, bool) {
+    let own = limits.concurrency.unwrap_or(caps::CONCURRENCY);
+    // A component that may serve more on its own raises the sum.
+    let most = mosts.iter().copied().fold(own, u32::max);
+    let sum: u64 = mosts.iter().copied().map(u64::from).sum();
+    (most, sum > u64::from(most))
 }
 
 /// A place in a queue, until it is dropped.
@@ -278,12 +275,8 @@ mod tests {
             (Some(2), &[], None),
             (Some(u32::MAX), &[u32::MAX, u32::MAX], Some(u32::MAX)),
         ] {
-            let doors: Vec<_> = components
-                .iter()
-                .map(|most| Admission::of(&limits(Some(*most))))
-                .collect();
-            let door = Admission::of_app(&limits(own), doors.iter());
-            let got = door.as_ref().map(Admission::most);
+            let (got, is_narrow) = of_app(&limits(own), components);
+            let got = is_narrow.then_some(got);
             assert_eq!(got, most, "{own:?} {components:?}");
         }
     }

@@ -17,7 +17,6 @@ use runner_outbound::{Grants, Outbound};
 use tokio::runtime::Handle;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::admission::Admission;
 use crate::apart::{self, Gone, Making};
 use crate::body::{Body, into_wasi};
 use crate::component::{self, Loaded};
@@ -92,6 +91,14 @@ pub struct App {
     /// Kept whole: without its clock no guest would be stopped.
     engine: Engine,
     quota: Arc<Quota>,
+    state: Loading,
+}
+
+/// Whether there is anything behind the routes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loading {
+    Done,
+    Failed,
 }
 
 /// Where a call inside the app goes.
@@ -137,7 +144,7 @@ impl App {
             engine,
             &manifest,
             generation,
-            services.tenant.id(),
+            &services.tenant,
             &services.events,
         )
         .await?;
@@ -146,11 +153,9 @@ impl App {
             handlers.insert(handler.id.clone(), handler);
             loaded.insert(about.id.clone(), about);
         }
-        let doors = handlers
-            .values()
-            .map(|handler: &Handler| &*handler.admission);
-        let door = Admission::of_app(&manifest.limits, doors).map(Arc::new);
+        let door = services.tenant.doors().hold(&manifest);
         for handler in handlers.values_mut() {
+            let handler: &mut Handler = handler;
             handler.of_app.clone_from(&door);
         }
         let quota = engine.quota(services.tenant.id());
@@ -164,7 +169,28 @@ impl App {
             since: SystemTime::now(),
             engine: engine.clone(),
             quota,
+            state: Loading::Done,
         })
+    }
+
+    /// What stands in for an app that cannot be loaded: of its manifest only who it is and what it is for is looked at, and
+    /// each request is refused with [`Error::NotLoaded`].
+    pub fn not_loaded(manifest: Manifest, generation: u64, services: Services) -> App {
+        App {
+            manifest: manifest.without_components(),
+            handlers: BTreeMap::new(),
+            loaded: BTreeMap::new(),
+            services,
+            denials: Denials::default(),
+            generation,
+            since: SystemTime::now(),
+            state: Loading::Failed,
+        }
+    }
+
+    /// Whether it is one that could be loaded.
+    pub fn is_loaded(&self) -> bool {
+        self.state == Loading::Done
     }
 
     /// The manifest it was made from.
@@ -347,6 +373,9 @@ impl App {
         client: &Client,
     ) -> Result<Response<Body>, Error> {
         let path = NormalPath::parse(request.uri().path())?;
+        if !self.is_loaded() {
+            return Err(Error::NotLoaded);
+        }
         let (id, found) = match &target {
             Target::Component(id) => (id, None),
             Target::Route => {

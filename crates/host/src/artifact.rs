@@ -14,6 +14,7 @@ use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
 use crate::caps;
+use crate::within::{Elsewhere, Within};
 
 /// What is read of a file to say what it is, when it is not WebAssembly.
 const HEAD: u64 = 4096;
@@ -55,6 +56,8 @@ pub enum Form {
 pub(crate) enum Error {
     #[error("cannot read it: {0}")]
     Read(#[source] io::Error),
+    #[error("it {0}")]
+    Elsewhere(#[from] Elsewhere),
     #[error("there is no such file")]
     Missing,
     #[error("it is a directory")]
@@ -98,6 +101,7 @@ impl Error {
     pub(crate) fn code(&self) -> Code {
         match self {
             Error::Read(_) => Code::ComponentUnreadable,
+            Error::Elsewhere(_) => Code::FileAboveCeiling,
             Error::Missing => Code::ComponentMissing,
             Error::Directory => Code::ComponentIsAFolder,
             Error::Special => Code::ComponentNotAFile,
@@ -123,6 +127,7 @@ impl Error {
             Error::Missing | Error::Empty | Error::Truncated(_) => {
                 "build the component again, or correct `source`"
             }
+            Error::Elsewhere(_) => "name a file below the manifest's folder",
             Error::Directory | Error::Special => "`source` names a `.wasm` file",
             Error::Read(_) => "check `source`, and that the file may be read",
             Error::TooLarge => "strip it and build it with optimisation",
@@ -140,10 +145,31 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The same where no manifest names the file.
+    pub(crate) fn help_of_file(&self) -> &'static str {
+        match self {
+            Error::Missing => "check the path",
+            Error::Empty | Error::Truncated(_) => "build the component again",
+            Error::Directory | Error::Special | Error::Text => {
+                "name a `.wasm` file, or a component of the manifest by its id"
+            }
+            Error::Read(_) => "check that the file may be read",
+            other => other.help(),
+        }
+    }
+}
+
 impl Artifact {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Artifact, Error> {
-        Ok(Artifact::whole(read_file(path)?.into()))
+        Ok(Artifact::whole(read_file(path, None)?.into()))
+    }
+
+    /// Reads a file that must be the app's own.
+    pub(crate) fn read_within(path: &Path, within: &Within) -> Result<Artifact, Error> {
+        within.named(path)?;
+        Ok(Artifact::whole(read_file(path, Some(within))?.into()))
     }
 
     /// Takes what a program has in memory.
@@ -192,7 +218,7 @@ pub(crate) fn unpack(file: Vec<u8>) -> Result<Unpacked, Error> {
     })
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+fn read_file(path: &Path, within: Option<&Within>) -> Result<Vec<u8>, Error> {
     let found = std::fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::Missing,
         _ => Error::Read(error),
@@ -211,6 +237,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
     let file = opened.map_err(Error::Read)?;
+    within.map_or(Ok(()), |within| within.opened(&file, path))?;
     if !file.metadata().map_err(Error::Read)?.is_file() {
         return Err(Error::Special);
     }

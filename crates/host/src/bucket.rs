@@ -10,9 +10,11 @@ use tokio::time::Instant;
 ///
 /// What it remembers is when it will be full again: each token that is taken puts that off by the time that one needs.
 pub(crate) struct Bucket {
-    rate: Rate,
+    amount: AtomicU64,
+    /// The time in which that much comes, in nanoseconds.
+    per: AtomicU64,
     /// The time in which it fills, in nanoseconds.
-    depth: u64,
+    depth: AtomicU64,
     start: Instant,
     /// When it is full again, in nanoseconds since its start.
     full_at: AtomicU64,
@@ -22,8 +24,9 @@ impl Bucket {
     /// With room for what its rate brings in its time, and for `burst` at least.
     pub(crate) fn new(rate: Rate, burst: u64) -> Bucket {
         Bucket {
-            rate,
-            depth: time_of(rate, burst.max(rate.amount)),
+            amount: AtomicU64::new(rate.amount),
+            per: AtomicU64::new(nanoseconds(rate.per)),
+            depth: AtomicU64::new(time_of(rate, burst.max(rate.amount))),
             start: Instant::now(),
             full_at: AtomicU64::new(0),
         }
@@ -32,14 +35,47 @@ impl Bucket {
     /// Takes so much, or nothing where there is less in it.
     pub(crate) fn take(&self, amount: u64) -> bool {
         let now = nanoseconds(self.start.elapsed());
-        let time = time_of(self.rate, amount);
         let order = Ordering::Relaxed;
+        let (time, depth) = (time_of(self.rate(), amount), self.depth.load(order));
         let taken = self.full_at.fetch_update(order, order, |full_at| {
             let after = full_at.max(now).saturating_add(time);
-            (after - now <= self.depth).then_some(after)
+            (after - now <= depth).then_some(after)
         });
         taken.is_ok()
     }
+
+    /// From now on it fills at another rate. It lacks as much as before, or is empty where it holds less now.
+    pub(crate) fn set(&self, rate: Rate, burst: u64) {
+        let order = Ordering::Relaxed;
+        let before = self.rate();
+        if before.amount == rate.amount && before.per == rate.per {
+            return;
+        }
+        let depth = time_of(rate, burst.max(rate.amount));
+        let now = nanoseconds(self.start.elapsed());
+        self.amount.store(rate.amount, order);
+        self.per.store(nanoseconds(rate.per), order);
+        self.depth.store(depth, order);
+        let lacks = |full_at: u64| {
+            let time = amount_in(before, full_at.saturating_sub(now));
+            Some(now.saturating_add(time_of(rate, time).min(depth)))
+        };
+        let _ = self.full_at.fetch_update(order, order, lacks);
+    }
+
+    fn rate(&self) -> Rate {
+        Rate {
+            amount: self.amount.load(Ordering::Relaxed),
+            per: Duration::from_nanos(self.per.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// How much comes in this time, in nanoseconds.
+fn amount_in(rate: Rate, time: u64) -> u64 {
+    let amount = u128::from(rate.amount).saturating_mul(u128::from(time));
+    let amount = amount.div_ceil(rate.per.as_nanos().max(1));
+    u64::try_from(amount).unwrap_or(u64::MAX)
 }
 
 /// How long a rate needs for so much, in nanoseconds.
@@ -103,12 +139,35 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn another_rate_fills_what_is_missing_and_gives_nothing() {
+        for (taken, amount, burst, left) in [
+            (0, 10, 1, 10),
+            (4, 10, 1, 6),
+            (4, 100, 1, 96),
+            (4, 5, 1, 1),
+            (10, 5, 1, 0),
+            (10, 5, 20, 10),
+        ] {
+            let bucket = bucket(10, 1, 1);
+            assert!(bucket.take(taken));
+            let per = Duration::from_secs(1);
+            bucket.set(Rate { amount, per }, burst);
+            let row = format!("{taken} of 10, then {amount} in a second and {burst} at once");
+            assert_eq!(drain(&bucket), left, "{row}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn absurd_rates_neither_panic_nor_wrap() {
         for (amount, seconds) in [(u64::MAX, 1), (1, u64::MAX), (u64::MAX, u64::MAX), (0, 1)] {
             let bucket = bucket(amount, seconds, 1);
             assert!(bucket.take(1), "{amount} {seconds}");
             let _ = bucket.take(u64::MAX);
             tokio::time::advance(Duration::from_secs(86_400)).await;
+            let _ = bucket.take(1);
+            let per = Duration::from_secs(seconds);
+            bucket.set(Rate { amount: 7, per }, u64::MAX);
+            bucket.set(Rate { amount, per }, 1);
             let _ = bucket.take(1);
         }
     }

@@ -19,6 +19,7 @@ pub fn limits() -> Limits {
         outbound_concurrency: Some(OUTBOUND_PER_INSTANCE),
         outbound_rate: None,
         instance_reuse: Some(InstanceReuse::Never),
+        clock_resolution: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use runner_manifest::{
-    Build, Code, Component as Wanted, ComponentId, Diagnostic, Manifest, Source,
+    Build, Code, Component as Wanted, ComponentId, Diagnostic, Manifest, Place, Resolution, Source,
 };
 use runner_outbound::Grants;
 use tokio::sync::Semaphore;
@@ -15,9 +15,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::handler::ProxyPre;
 use wasmtime_wasi_http::{p2, p3};
 
-use crate::admission::Admission;
-use crate::artifact::Artifact;
-use crate::bucket::Bucket;
+use crate::artifact::{self, Artifact};
 use crate::cache::{Cache, Fault};
 use crate::compile::{Compiled, Needs, Refusal};
 use crate::engine::cores;
@@ -28,8 +26,9 @@ use crate::imports;
 use crate::limit::Hits;
 use crate::log::ComponentLog;
 use crate::state::State;
-use crate::tenant::TenantId;
+use crate::tenant::Tenant;
 use crate::usage::Usage;
+use crate::within::Within;
 use crate::{Engine, capabilities, caps};
 
 /// What a message shows of a build command, or of a folder.
@@ -87,7 +86,7 @@ pub(crate) async fn load_all(
     engine: &Engine,
     manifest: &Manifest,
     generation: u64,
-    tenant: TenantId,
+    tenant: &Tenant,
     events: &Events,
 ) -> Result<Vec<(Handler, Loaded)>, LoadError> {
     if let Some(message) = engine.untold() {
@@ -102,7 +101,7 @@ pub(crate) async fn load_all(
     let (mut loading, stack) = (Vec::new(), engine.loader_stack());
     for wanted in manifest.components.values() {
         let (engine, linker, events) = (engine.clone(), linker.clone(), events.clone());
-        let (wanted, app) = (wanted.clone(), app.clone());
+        let (wanted, app, tenant) = (wanted.clone(), app.clone(), tenant.clone());
         let slot = slots.clone().acquire_owned().await;
         let id = wanted.id.clone();
         let load = move || {
@@ -112,7 +111,7 @@ pub(crate) async fn load_all(
                 linker: &linker,
                 wanted: &wanted,
                 app: &app,
-                tenant,
+                tenant: &tenant,
                 generation,
             }
             .load(&events)
@@ -181,7 +180,7 @@ struct Loader<'a> {
     linker: &'a Linker<State>,
     wanted: &'a Wanted,
     app: &'a Path,
-    tenant: TenantId,
+    tenant: &'a Tenant,
     generation: u64,
 }
 
@@ -189,7 +188,8 @@ impl Loader<'_> {
     fn load(&self, events: &Events) -> Result<(Handler, Loaded), Vec<Diagnostic>> {
         let started = Instant::now();
         self.refuse_unsupported()?;
-        let artifact = self.read()?;
+        let within = self.within()?;
+        let artifact = self.read(within.as_ref())?;
         let Ready {
             component,
             compiled,
@@ -198,7 +198,7 @@ impl Loader<'_> {
         let imports = imports::of(&component, self.engine.wasmtime());
         self.refuse_missing(&imports, &compiled)?;
         let (pre, world) = self.link(&component, &compiled)?;
-        let files = self.files()?;
+        let files = self.files(within.as_ref())?;
         let places = compiled.needs.places();
         let audit = imports::unused(&imports, self.wanted);
         let loaded = Loaded {
@@ -226,11 +226,19 @@ impl Loader<'_> {
             .collect())
     }
 
-    fn read(&self) -> Result<Artifact, Vec<Diagnostic>> {
-        let read = match &self.wanted.source {
-            Source::Local { path, .. } => Artifact::read(path),
-            Source::Bytes { bytes, .. } => Artifact::of(Bytes::from_owner(bytes.clone())),
-            Source::Remote { .. } | Source::Registry { .. } => {
+    /// What holds it to the files of its app, where the operator wants that.
+    fn within(&self) -> Result<Option<Within>, Vec<Diagnostic>> {
+        let ceiling = self.wanted.ceilings.files();
+        let within = ceiling.map(|_| Within::new(self.app)).transpose();
+        within.map_err(|error| self.refused(&artifact::Error::Read(error).into()))
+    }
+
+    fn read(&self, within: Option<&Within>) -> Result<Artifact, Vec<Diagnostic>> {
+        let read = match (&self.wanted.source, within) {
+            (Source::Local { path, .. }, None) => Artifact::read(path),
+            (Source::Local { path, .. }, Some(within)) => Artifact::read_within(path, within),
+            (Source::Bytes { bytes, .. }, _) => Artifact::of(Bytes::from_owner(bytes.clone())),
+            (Source::Remote { .. } | Source::Registry { .. }, _) => {
                 let help = "name a `.wasm` file as `source`";
                 return Err(self.wrong(Code::NotProvided, "has a source that is not a file", help));
             }
@@ -349,9 +357,20 @@ impl Loader<'_> {
             "needs {need} of memory from the start, and may have {}",
             size(most)
         );
-        let help =
-            format!("set `limits.memory`: `memory = \"{need}\"` in `[component.{id}.limits]`");
-        Err(self.wrong(Code::ComponentNeedsMemory, &what, &help))
+        let error = self.diagnostic(Code::ComponentNeedsMemory, &what);
+        let ceilings = &self.wanted.ceilings;
+        let is_above = ceilings
+            .limits()
+            .memory
+            .is_some_and(|ceiling| needs.memory > ceiling);
+        let ceiling = ceilings.place("memory").filter(|_| is_above);
+        let help = match ceiling {
+            Some(_) => "make it need less".to_owned(),
+            None => {
+                format!("set `limits.memory`: `memory = \"{need}\"` in `[component.{id}.limits]`")
+            }
+        };
+        Err(vec![beyond(error, &help, ceiling)])
     }
 
     fn tell(&self, events: &Events, message: &str) {
@@ -430,9 +449,10 @@ impl Loader<'_> {
         error.help("export `wasi:http/incoming-handler@0.2` or `wasi:http/handler@0.3`")
     }
 
-    fn files(&self) -> Result<Option<Files>, Vec<Diagnostic>> {
+    fn files(&self, within: Option<&Within>) -> Result<Option<Files>, Vec<Diagnostic>> {
         let wanted = self.wanted;
-        Files::copy(self.app, &wanted.files, &wanted.exclude_files).map_err(|refused| {
+        let copied = Files::copy(self.app, &wanted.files, &wanted.exclude_files, within);
+        copied.map_err(|refused| {
             let (key, place) = match refused.mount {
                 Some(n) => ("files", wanted.file_places.get(n)),
                 None => ("exclude_files", wanted.grants.get("exclude_files")),
@@ -440,7 +460,11 @@ impl Loader<'_> {
             let what = format!("cannot be given its `{key}`: {refused}");
             let mut error = self.diagnostic(refused.error.code(), &what);
             error.place = place.cloned().or(error.place);
-            vec![error.help(refused.error.help())]
+            let ceiling = match error.code {
+                Code::FileAboveCeiling => wanted.ceilings.files(),
+                _ => None,
+            };
+            vec![beyond(error, refused.error.help(), ceiling)]
         })
     }
 
@@ -462,11 +486,11 @@ impl Loader<'_> {
         let limits = &wanted.limits;
         let outbound = limits.outbound_concurrency;
         let hits = Arc::new(Hits::new(events.clone(), wanted.id.clone()));
-        let log_rate = limits.log_rate.unwrap_or(caps::LOG_RATE);
+        let door = self.tenant.doors().of(&wanted.id, limits);
         Handler {
             id: wanted.id.clone(),
             engine: self.engine.clone(),
-            quota: self.engine.quota(self.tenant),
+            quota: self.engine.quota(self.tenant.id()),
             places,
             pre,
             world,
@@ -474,23 +498,23 @@ impl Loader<'_> {
             environment: wanted.environment.clone().into_iter().collect(),
             variables: wanted.variables.clone().into_iter().collect(),
             files,
+            clock_resolution: limits.clock_resolution.map(|Resolution(step)| step),
             cpu: limits.cpu.unwrap_or(caps::CPU),
             request_timeout: limits.request_timeout.unwrap_or(caps::REQUEST_TIMEOUT),
             response_timeout: limits.response_timeout.unwrap_or(caps::RESPONSE_TIMEOUT),
             memory: limits.memory.unwrap_or(caps::MEMORY),
             request_body: limits.request_body,
             response_body: limits.response_body,
-            log: Arc::new(ComponentLog::new(hits.clone(), log_rate)),
+            log: Arc::new(ComponentLog::new(hits.clone(), door.log.clone())),
             hits,
-            outbound_rate: limits
-                .outbound_rate
-                .map(|rate| Arc::new(Bucket::new(rate, 1))),
+            outbound_rate: limits.outbound_rate.map(|rate| door.outbound_rate(rate)),
             outbound_per_instance: outbound.unwrap_or(caps::OUTBOUND_PER_INSTANCE) as usize,
-            outbound: Arc::new(Semaphore::new(caps::OUTBOUND_PER_COMPONENT)),
+            outbound: door.outbound.clone(),
             denials: AtomicU64::new(0),
             usage: Arc::new(Usage::of(&wanted.allow)),
-            admission: Arc::new(Admission::of(limits)),
+            admission: door.admission.clone(),
             of_app: None,
+            _door: door,
         }
     }
 
@@ -507,7 +531,11 @@ impl Loader<'_> {
             }
             _ => refusal.help.clone(),
         };
-        self.wrong(refusal.code, &what, &help)
+        let ceiling = match refusal.code {
+            Code::FileAboveCeiling => self.wanted.ceilings.files(),
+            _ => None,
+        };
+        vec![beyond(self.diagnostic(refusal.code, &what), &help, ceiling)]
     }
 
     fn mismatch(&self, error: &wasmtime::Error, compiled: &Compiled) -> Vec<Diagnostic> {
@@ -525,6 +553,17 @@ impl Loader<'_> {
         let message = format!("component `{}` {what}", self.wanted.id);
         Diagnostic::error(code, message).at(self.wanted.source.place().clone(), "")
     }
+}
+
+/// With what to do about it, also by the operator where a ceiling of theirs is in the way.
+fn beyond(error: Diagnostic, help: &str, ceiling: Option<&Place>) -> Diagnostic {
+    let Some(ceiling) = ceiling else {
+        return error.help(help);
+    };
+    let file = ceiling.path().display();
+    error
+        .also(ceiling.clone(), "the ceiling")
+        .help(format!("{help}, or have the ceiling raised in `{file}`"))
 }
 
 fn handler_of(pre: InstancePre<State>, world: World) -> wasmtime::Result<ProxyPre<State>> {
@@ -731,7 +770,7 @@ mod tests {
                 linker: &linker(&self.engine),
                 wanted: self.manifest.components.values().next().unwrap(),
                 app: self.root.path(),
-                tenant: crate::tenant::Tenant::new("").id(),
+                tenant: &Tenant::new(""),
                 generation: 1,
             };
             let ready = loader.compile(&self.artifact, &events).unwrap();

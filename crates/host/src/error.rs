@@ -71,6 +71,9 @@ pub enum Error {
     /// As many requests of the component are being served as may be, and as many wait.
     #[error("all {0} instances are in use")]
     Capacity(u32),
+    /// The app could not be loaded, and waits for a reload.
+    #[error("the app is not loaded")]
+    NotLoaded,
     /// More is asked of the process than it can do.
     #[error("the server has more requests than it can serve")]
     Overloaded,

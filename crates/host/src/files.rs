@@ -3,20 +3,22 @@
 //! A copy, because what a component may read is what stood there when the operator started it: no link that leads
 //! elsewhere, nothing that is put there later.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component as Part, Path, PathBuf};
 
 use glob::Pattern;
 use runner_manifest::{Code, FileMount};
-use tempfile::TempDir;
+use rustix::fs::OFlags;
 
 use crate::caps;
+use crate::copies::Folder;
+use crate::within::{Elsewhere, Within};
 
 /// The files granted to one component.
 pub(crate) struct Files {
-    root: TempDir,
+    root: Folder,
     /// Guest directory, and the directory of ours behind it.
     mounts: Vec<(String, PathBuf)>,
 }
@@ -39,6 +41,8 @@ pub(crate) enum Error {
     Nothing(String),
     #[error("`{0}` leads out of the app's directory")]
     Outside(String),
+    #[error("`{0}` {1}")]
+    Elsewhere(String, #[source] Elsewhere),
     #[error("`{0}` is a link; links are not followed, name what it leads to")]
     Link(String),
     #[error("there is no `{0}`")]
@@ -58,6 +62,7 @@ impl Error {
             Error::Glob(..) => Code::FilesGlob,
             Error::Nothing(_) => Code::FilesNothing,
             Error::Outside(_) => Code::FilesOutside,
+            Error::Elsewhere(..) => Code::FileAboveCeiling,
             Error::Link(_) => Code::FilesLink,
             Error::Missing(_) => Code::FilesMissing,
             Error::NotADirectory(_) => Code::FilesNotAFolder,
@@ -73,7 +78,7 @@ impl Error {
             Error::Nothing(_) => {
                 "correct it, or remove it; patterns begin in the manifest's folder"
             }
-            Error::Outside(_) => "name files below the manifest's folder",
+            Error::Outside(_) | Error::Elsewhere(..) => "name files below the manifest's folder",
             Error::Link(_) => {
                 "put the files themselves there, or leave the link out with `exclude_files`"
             }
@@ -86,19 +91,18 @@ impl Error {
 }
 
 impl Files {
-    /// Copies what `wanted` names below `app`, without what `exclude` names. `None` where nothing is wanted.
+    /// Copies what `wanted` names below `app`, without what `exclude` names; nothing that is not `within` where that is
+    /// given. `None` where nothing is wanted.
     pub(crate) fn copy(
         app: &Path,
         wanted: &[FileMount],
         exclude: &[String],
+        within: Option<&Within>,
     ) -> Result<Option<Files>, Refused> {
         if wanted.is_empty() {
             return Ok(None);
         }
-        let root = tempfile::Builder::new()
-            .prefix("runner-files-")
-            .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir()
+        let root = Folder::new()
             .map_err(|e| Error::Copy("a temporary directory".into(), e))
             .map_err(|error| Refused { error, mount: None })?;
         let exclude = exclude
@@ -108,8 +112,9 @@ impl Files {
             .map_err(|error| Refused { error, mount: None })?;
         let mut copier = Copier {
             app,
+            within,
             exclude,
-            copied: 0,
+            left: caps::FILES,
         };
         let mut files = Files {
             root,
@@ -150,8 +155,10 @@ impl Files {
 
 struct Copier<'a> {
     app: &'a Path,
+    within: Option<&'a Within>,
     exclude: Vec<Pattern>,
-    copied: u64,
+    /// Bytes that may still be copied.
+    left: u64,
 }
 
 impl Copier<'_> {
@@ -185,6 +192,7 @@ impl Copier<'_> {
         let inside = from.strip_prefix(self.app).map(Path::to_path_buf);
         let relative = inside.clone().unwrap_or_else(|_| source.to_path_buf());
         let name = relative.display().to_string();
+        self.is_own(&name, |within| within.named(&from))?;
         let found = match fs::symlink_metadata(&from) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::Missing(name));
@@ -239,15 +247,43 @@ impl Copier<'_> {
         if !found.is_file() {
             return Ok(());
         }
-        self.copied += found.len();
-        if self.copied > caps::FILES {
+        if found.len() > self.left {
             return Err(Error::TooLarge);
         }
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent).map_err(failed)?;
         }
-        fs::copy(from, to).map(drop).map_err(failed)
+        let source = open(from).map_err(failed)?;
+        self.is_own(&name(), |within| within.opened(&source, from))?;
+        self.take(source, to, &name())
     }
+
+    /// What is read counts: files of the kernel's own are of no length, and a file can grow while it is read.
+    fn take(&mut self, source: File, to: &Path, name: &str) -> Result<(), Error> {
+        let failed = |error| Error::Copy(name.into(), error);
+        let mut copy = File::create(to).map_err(failed)?;
+        let mut source = source.take(self.left + 1);
+        let copied = io::copy(&mut source, &mut copy).map_err(failed)?;
+        self.left = self.left.checked_sub(copied).ok_or(Error::TooLarge)?;
+        Ok(())
+    }
+
+    fn is_own(
+        &self,
+        name: &str,
+        is_own: impl FnOnce(&Within) -> Result<(), Elsewhere>,
+    ) -> Result<(), Error> {
+        self.within
+            .map_or(Ok(()), is_own)
+            .map_err(|elsewhere| Error::Elsewhere(name.into(), elsewhere))
+    }
+}
+
+/// What was a file a moment ago may be a link by now, or a pipe that waits for its writer.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let mut options = File::options();
+    options.read(true).custom_flags(flags).open(path)
 }
 
 fn pattern(text: &str) -> Result<Pattern, Error> {
@@ -267,6 +303,10 @@ fn inside(path: &Path, text: &str) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
     use super::*;
 
     fn app() -> TempDir {
@@ -312,7 +352,7 @@ mod tests {
                 destination: "/data".into(),
             },
         ];
-        let files = Files::copy(app.path(), &wanted, &["**/*.key".into()])
+        let files = Files::copy(app.path(), &wanted, &["**/*.key".into()], None)
             .unwrap()
             .unwrap();
         assert_eq!(
@@ -340,10 +380,11 @@ mod tests {
             app.path(),
             &[mount("assets")],
             &["assets/secret.key".into()],
+            None,
         );
         let files = files.unwrap().unwrap();
         assert_eq!(listing(&files), ["/d: a.txt", "/d: deep/b.txt"]);
-        let linked = Files::copy(app.path(), &[mount("link/sub")], &[])
+        let linked = Files::copy(app.path(), &[mount("link/sub")], &[], None)
             .err()
             .unwrap();
         assert_eq!(
@@ -357,9 +398,14 @@ mod tests {
         let app = app();
         let large = fs::File::create(app.path().join("assets/large")).unwrap();
         large.set_len(caps::FILES + 1).unwrap();
-        let refused = Files::copy(app.path(), &[FileMount::Glob("assets/large".into())], &[])
-            .err()
-            .unwrap();
+        let refused = Files::copy(
+            app.path(),
+            &[FileMount::Glob("assets/large".into())],
+            &[],
+            None,
+        )
+        .err()
+        .unwrap();
         assert_eq!(
             refused.to_string(),
             "the files are larger than 1024 MiB together"
@@ -375,7 +421,7 @@ mod tests {
         let app = app();
         std::os::unix::fs::symlink("/etc", app.path().join("assets/etc")).unwrap();
         let copy = |mount| {
-            Files::copy(app.path(), &[mount], &[])
+            Files::copy(app.path(), &[mount], &[], None)
                 .err()
                 .unwrap()
                 .to_string()
@@ -409,6 +455,52 @@ mod tests {
                 destination: "/".into()
             }),
             "`other.txt` is not a directory; a mount's `source` is one"
+        );
+    }
+
+    #[test]
+    fn what_is_read_counts_whatever_length_it_says_it_has() {
+        // It is of no length, and longer than nothing.
+        let endless = Path::new("/proc/self/maps");
+        assert_eq!(fs::metadata(endless).unwrap().len(), 0);
+        let length = fs::read(endless).unwrap().len() as u64;
+        let to = tempfile::tempdir().unwrap();
+        for (left, fits) in [(2 * length, true), (length / 2, false)] {
+            let mut copier = Copier {
+                app: to.path(),
+                within: None,
+                exclude: Vec::new(),
+                left,
+            };
+            let copied = copier.take(open(endless).unwrap(), &to.path().join("copy"), "maps");
+            assert_eq!(copied.is_ok(), fits, "{left} of {length}");
+            if fits {
+                assert!(copier.left < left, "it was counted");
+            }
+        }
+    }
+
+    #[test]
+    fn an_app_that_is_held_to_its_folder_has_no_mount_from_elsewhere() {
+        let app = app();
+        let outside = tempfile::tempdir().unwrap();
+        let real = fs::canonicalize(outside.path()).unwrap();
+        let within = Within::new(app.path()).unwrap();
+        let copy = |source: PathBuf, within| {
+            let destination = "/d".into();
+            let mount = FileMount::Directory {
+                source,
+                destination,
+            };
+            Files::copy(app.path(), &[mount], &[], within)
+        };
+        assert!(copy(real.clone(), None).is_ok());
+        assert!(copy(app.path().join("assets"), Some(&within)).is_ok());
+        let refused = copy(real.clone(), Some(&within)).err().unwrap();
+        let shown = real.display();
+        assert_eq!(
+            refused.to_string(),
+            format!("`{shown}` leads to `{shown}`, which is not in the app's own folder")
         );
     }
 }

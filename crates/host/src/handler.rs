@@ -19,7 +19,9 @@ use crate::admission::{Admission, Places};
 use crate::app::App;
 use crate::body::{Body, Run, Until};
 use crate::bucket::Bucket;
+use crate::clock::Coarse;
 use crate::component::World;
+use crate::doors::Door;
 use crate::event::{RequestId, Stream};
 use crate::files::Files;
 use crate::guest::{self, Answer, Guest};
@@ -49,6 +51,7 @@ pub(crate) struct Handler {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) variables: runner_variables::Session,
     pub(crate) files: Option<Files>,
+    pub(crate) clock_resolution: Option<Duration>,
     pub(crate) cpu: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) response_timeout: Duration,
@@ -65,6 +68,8 @@ pub(crate) struct Handler {
     pub(crate) admission: Arc<Admission>,
     /// The door of the app, for requests from outside: a call inside it has its caller's place there.
     pub(crate) of_app: Option<Arc<Admission>>,
+    /// Where these are from: its tenant keeps it as long as somebody has it.
+    pub(crate) _door: Arc<Door>,
 }
 
 /// One request, as a handler needs to know it.
@@ -203,6 +208,10 @@ impl Handler {
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false);
+        if let Some(step) = self.clock_resolution {
+            wasi.monotonic_clock(Coarse::monotonic(step))
+                .wall_clock(Coarse::wall(step));
+        }
         for (guest, host) in self.files.iter().flat_map(Files::mounts) {
             wasi.preopened_dir(host, guest, FsPerms::ReadOnly)
                 .map_err(|e| Error::Instantiate(format!("the files at `{guest}`: {e:#}")))?;

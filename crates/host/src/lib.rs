@@ -61,9 +61,12 @@ mod capabilities;
 mod capped;
 pub mod caps;
 mod client;
+mod clock;
 mod compile;
 mod component;
+mod copies;
 mod denials;
+mod doors;
 mod engine;
 mod error;
 mod event;
@@ -81,6 +84,7 @@ mod memory;
 mod meter;
 mod observed;
 mod outgoing;
+mod places;
 mod pressure;
 mod quota;
 mod reason;
@@ -90,6 +94,7 @@ mod tenant;
 mod ticker;
 mod trace;
 mod usage;
+mod within;
 
 use std::net::SocketAddr;
 
@@ -100,6 +105,7 @@ pub use crate::body::Body;
 pub use crate::cache::CacheError;
 pub use crate::compile::{CompileLimits, CompileProcess, Compiler, compile_if_asked};
 pub use crate::component::{LoadError, Loaded, World};
+pub use crate::copies::sweep_files;
 pub use crate::engine::{CacheDir, Engine, EngineOptions};
 pub use crate::error::Error;
 pub use crate::event::{

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use runner_manifest::Rate;
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -34,7 +33,7 @@ const LEAST: u64 = 64;
 /// The log of one component: all of its instances write to it.
 pub(crate) struct ComponentLog {
     hits: Arc<Hits>,
-    bucket: Bucket,
+    bucket: Arc<Bucket>,
     dropped: Mutex<Dropped>,
     /// Whether some of it is not told yet.
     is_untold: AtomicBool,
@@ -73,10 +72,10 @@ struct Lines {
 }
 
 impl ComponentLog {
-    pub(crate) fn new(hits: Arc<Hits>, rate: Rate) -> ComponentLog {
+    pub(crate) fn new(hits: Arc<Hits>, bucket: Arc<Bucket>) -> ComponentLog {
         ComponentLog {
             hits,
-            bucket: Bucket::new(rate, caps::LOG_BURST),
+            bucket,
             dropped: Mutex::default(),
             is_untold: AtomicBool::new(false),
         }
@@ -282,6 +281,8 @@ impl OutputStream for LogStream {
 
 #[cfg(test)]
 mod tests {
+    use runner_manifest::Rate;
+
     use super::*;
 
     /// What was told: each line, and of what was dropped how much and, where it was told, `(so much)`.
@@ -296,7 +297,8 @@ mod tests {
                 "a".parse().unwrap(),
             );
             let per = Duration::from_secs(1);
-            Arc::new(ComponentLog::new(Arc::new(hits), Rate { amount, per }))
+            let bucket = Bucket::new(Rate { amount, per }, caps::LOG_BURST);
+            Arc::new(ComponentLog::new(Arc::new(hits), Arc::new(bucket)))
         }
 
         fn take(&self, event: &Event<'_>) {

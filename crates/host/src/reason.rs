@@ -1,5 +1,8 @@
 //! Why a request failed, as one name of a closed list: what is logged and counted.
 
+use std::path::Path;
+
+use runner_manifest::ComponentId;
 use strum::VariantArray;
 
 use crate::Error;
@@ -133,18 +136,27 @@ impl Error {
             Error::NotHttp(_) => Reason::NotHttp,
             Error::Guest(_) => Reason::Error,
             Error::Instantiate(_) => Reason::Instantiate,
-            Error::BadPath(_) | Error::NoRoute | Error::Engine(_) | Error::Cache(_) => {
-                Reason::NotServed
-            }
+            Error::BadPath(_)
+            | Error::NoRoute
+            | Error::NotLoaded
+            | Error::Engine(_)
+            | Error::Cache(_) => Reason::NotServed,
         }
     }
 
-    /// What to do about it, where the manifest can set the limit that was hit.
-    pub fn help(&self, component: &runner_manifest::ComponentId) -> Option<String> {
+    /// What to do about it, where the manifest can set the limit that was hit. A `ceiling` is the file of the operator in
+    /// which it stands as one: then no manifest can raise it.
+    pub fn help(&self, component: &ComponentId, ceiling: Option<&Path>) -> Option<String> {
         let key = self.reason().key()?;
-        Some(format!(
-            "raise `{key}` in `[component.{component}.limits]`, or let it do with less"
-        ))
+        Some(match ceiling {
+            Some(file) => format!(
+                "let it do with less, or have the ceiling of `{key}` raised in `{}`",
+                file.display()
+            ),
+            None => {
+                format!("raise `{key}` in `[component.{component}.limits]`, or let it do with less")
+            }
+        })
     }
 }
 
@@ -157,12 +169,18 @@ mod tests {
     #[test]
     fn a_limit_of_the_manifest_is_helped_by_its_key() {
         let component = "shop".parse().unwrap();
-        let told = Error::Cpu(Duration::from_secs(1)).help(&component);
+        let told = Error::Cpu(Duration::from_secs(1)).help(&component, None);
         assert_eq!(
             told.as_deref(),
             Some("raise `cpu` in `[component.shop.limits]`, or let it do with less")
         );
-        assert_eq!(Error::NoResponse.help(&component), None);
+        let file = Path::new("runner.toml");
+        let told = Error::Cpu(Duration::from_secs(1)).help(&component, Some(file));
+        assert_eq!(
+            told.as_deref(),
+            Some("let it do with less, or have the ceiling of `cpu` raised in `runner.toml`")
+        );
+        assert_eq!(Error::NoResponse.help(&component, Some(file)), None);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::doors::Doors;
+
 /// Who an app is for as long as its process lives: one for all its loads, so that what is counted or limited over its
 /// components begins anew with no reload, and is shared with no other app. Cheap to clone.
 #[derive(Clone)]
@@ -12,6 +14,7 @@ pub struct Tenant(Arc<Inner>);
 struct Inner {
     id: TenantId,
     name: Box<str>,
+    doors: Doors,
 }
 
 /// Tells tenants apart. No two of a process have the same.
@@ -25,12 +28,17 @@ impl Tenant {
         Tenant(Arc::new(Inner {
             id: TenantId(NEXT.fetch_add(1, Ordering::Relaxed)),
             name: name.into(),
+            doors: Doors::default(),
         }))
     }
 
     /// What tells it from others.
     pub fn id(&self) -> TenantId {
         self.0.id
+    }
+
+    pub(crate) fn doors(&self) -> &Doors {
+        &self.0.doors
     }
 
     /// Its name, as logs and metrics have it.

@@ -162,8 +162,12 @@ pub enum Code {
     BadRate,
     /// `instance_reuse` is none of its words.
     BadReuse,
+    /// The operator's `files` is not its only word.
+    BadFilesCeiling,
     /// A limit is more than the operator allows.
     LimitAboveCeiling,
+    /// A file is not the app's own, and the operator allows no other.
+    FileAboveCeiling,
     /// A limit is read and not enforced.
     LimitNotEnforced,
 

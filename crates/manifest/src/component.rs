@@ -7,8 +7,9 @@ mod unsupported;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::{AllowList, ComponentId, Diagnostic, Limits, Place, Value};
+use crate::{AllowList, Ceilings, ComponentId, Diagnostic, Limits, Place, Value};
 
 pub(crate) use read::{Shared, read};
 pub use source::Source;
@@ -37,6 +38,8 @@ pub struct Component {
     pub allow: AllowList,
     /// What it may use, the application's limits included.
     pub limits: Limits,
+    /// What the operator lets it have at most.
+    pub ceilings: Arc<Ceilings>,
     /// What it needs and this version does not provide: with any of these it must not start.
     pub unsupported: Vec<Unsupported>,
     /// How it is built.
@@ -70,11 +73,25 @@ impl Component {
             exclude_files: Vec::new(),
             allow: AllowList::default(),
             limits: Limits::default(),
+            ceilings: Arc::default(),
             unsupported: Vec::new(),
             build: None,
             place: Place::nowhere(),
             grants: BTreeMap::new(),
         }
+    }
+}
+
+impl Component {
+    /// Where the ceiling of a limit is written, where the component has as much as that.
+    pub fn ceiling(&self, key: &str) -> Option<&Place> {
+        let of = |limits: &Limits| {
+            let words = limits.words().into_iter().find(|(name, _)| *name == key);
+            words.and_then(|(_, words)| words)
+        };
+        let most = of(self.ceilings.limits())?;
+        let has_it = of(&self.limits).is_none_or(|has| has == most);
+        self.ceilings.place(key).filter(|_| has_it)
     }
 }
 

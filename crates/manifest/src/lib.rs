@@ -41,7 +41,7 @@ pub use expect::Expectation;
 pub use header::is_ours;
 pub use host::{BadHost, Host};
 pub use id::{BadComponentId, ComponentId};
-pub use limits::{InstanceReuse, Limits, Rate};
+pub use limits::{Ceilings, InstanceReuse, Limits, Rate, Resolution};
 pub use manifest::{Flawed, Manifest, NotAdded, veiled};
 pub use mount::{Base, Mount, slug};
 pub use operator::Operator;

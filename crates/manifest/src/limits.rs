@@ -8,7 +8,7 @@ use crate::raw::{Item, Table};
 use crate::{Code, Diagnostic, Place};
 
 /// What this version holds a component to; a limit that is not here gives a warning.
-const ENFORCED: [&str; 11] = [
+const ENFORCED: [&str; 12] = [
     "cpu",
     "request_timeout",
     "response_timeout",
@@ -20,6 +20,7 @@ const ENFORCED: [&str; 11] = [
     "log_rate",
     "concurrency",
     "queue",
+    "clock_resolution",
 ];
 /// A limit that is longer is no limit.
 const MAX_TIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -55,6 +56,8 @@ pub struct Limits {
     pub outbound_rate: Option<Rate>,
     /// How often an instance may serve.
     pub instance_reuse: Option<InstanceReuse>,
+    /// How fine its clocks are.
+    pub clock_resolution: Option<Resolution>,
 }
 
 /// So many in so much time.
@@ -65,6 +68,10 @@ pub struct Rate {
     /// In which time.
     pub per: Duration,
 }
+
+/// The steps in which a clock goes on. A finer one lets a guest have more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resolution(pub Duration);
 
 /// How often an instance may serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,10 +84,11 @@ pub enum InstanceReuse {
     Concurrent,
 }
 
-/// What no limit may exceed, and where each is written.
+/// What no manifest may exceed, and where each of it is written. [`Ceilings::default`] allows everything.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ceilings {
+pub struct Ceilings {
     limits: Limits,
+    files: Option<Place>,
     places: BTreeMap<&'static str, Place>,
 }
 
@@ -91,14 +99,35 @@ impl Ceilings {
             .iter()
             .filter_map(|key| Some((*key, table.item(key)?.place)))
             .collect();
+        let files = table.item("files").and_then(|item| files(&item));
         Ceilings {
             limits: Limits::read(table, &Ceilings::default()),
+            files,
             places,
         }
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
+    /// The most of each limit.
+    pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Where it is written that an app has the files of its own folder alone, if it is.
+    pub fn files(&self) -> Option<&Place> {
+        self.files.as_ref()
+    }
+
+    /// Where the ceiling of this key is written, if there is one.
+    pub fn place(&self, key: &str) -> Option<&Place> {
+        self.places.get(key)
+    }
+}
+
+/// `files = "app"`: where that is written.
+fn files(item: &Item<'_>) -> Option<Place> {
+    match text(item) {
+        Some("app") => Some(item.place.clone()),
+        _ => item.unfit(Code::BadFilesCeiling, "`\"app\"`"),
     }
 }
 
@@ -124,6 +153,12 @@ impl Limits {
             ),
             outbound_rate: set.at_most(most.outbound_rate, "outbound_rate", number_rate, &RATE),
             instance_reuse: set.at_most(most.instance_reuse, "instance_reuse", reuse, &REUSE),
+            clock_resolution: set.at_most(
+                most.clock_resolution,
+                "clock_resolution",
+                resolution,
+                &TIME,
+            ),
         };
         set.table.finish();
         limits
@@ -145,11 +180,51 @@ impl Limits {
             outbound_concurrency: self.outbound_concurrency.or(those.outbound_concurrency),
             outbound_rate: self.outbound_rate.or(those.outbound_rate),
             instance_reuse: self.instance_reuse.or(those.instance_reuse),
+            clock_resolution: self.clock_resolution.or(those.clock_resolution),
         }
     }
 }
 
 impl Limits {
+    /// Every limit by its key, in the words that a manifest takes; none where it is not set.
+    pub fn words(&self) -> [(&'static str, Option<String>); KEYS.len()] {
+        let number = |count: Option<u32>| count.map(|count| count.to_string());
+        let reuse = |reuse| match reuse {
+            InstanceReuse::Never => "never",
+            InstanceReuse::Serial => "serial",
+            InstanceReuse::Concurrent => "concurrent",
+        };
+        [
+            ("memory", self.memory.map(size_words)),
+            ("cpu", self.cpu.map(time_words)),
+            ("request_timeout", self.request_timeout.map(time_words)),
+            ("response_timeout", self.response_timeout.map(time_words)),
+            ("concurrency", number(self.concurrency)),
+            ("queue", number(self.queue)),
+            ("request_body", self.request_body.map(size_words)),
+            ("response_body", self.response_body.map(size_words)),
+            (
+                "log_rate",
+                self.log_rate.map(|rate| rate_words(rate, size_words)),
+            ),
+            ("outbound_concurrency", number(self.outbound_concurrency)),
+            (
+                "outbound_rate",
+                self.outbound_rate
+                    .map(|rate| rate_words(rate, |amount| amount.to_string())),
+            ),
+            (
+                "instance_reuse",
+                self.instance_reuse.map(|word| reuse(word).to_owned()),
+            ),
+            (
+                "clock_resolution",
+                self.clock_resolution
+                    .map(|Resolution(step)| time_words(step)),
+            ),
+        ]
+    }
+
     /// These, lowered to those where they are more, or set to those where they are not set.
     #[must_use]
     pub fn within(self, those: &Limits) -> Limits {
@@ -166,12 +241,16 @@ impl Limits {
             outbound_concurrency: lower(self.outbound_concurrency, those.outbound_concurrency),
             outbound_rate: lower(self.outbound_rate, those.outbound_rate),
             instance_reuse: lower(self.instance_reuse, those.instance_reuse),
+            clock_resolution: lower(self.clock_resolution, those.clock_resolution),
         }
     }
 }
 
 /// The values that a limit can have, as far as they compare: what is more lets a guest have more.
 trait Amount: Copy {
+    /// What it is where it lets a guest have too much, and what it may be beside the ceiling.
+    const WORDS: (&str, &str) = ("more", "less");
+
     fn is_more_than(self, other: Self) -> bool;
 }
 
@@ -190,6 +269,14 @@ impl Amount for u32 {
 impl Amount for Duration {
     fn is_more_than(self, other: Duration) -> bool {
         self > other
+    }
+}
+
+impl Amount for Resolution {
+    const WORDS: (&str, &str) = ("finer", "more");
+
+    fn is_more_than(self, other: Resolution) -> bool {
+        self.0 < other.0
     }
 }
 
@@ -243,7 +330,7 @@ const REUSE: Expected = Expected(
 );
 
 /// Every limit there is.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "memory",
     "cpu",
     "request_timeout",
@@ -256,6 +343,7 @@ const KEYS: [&str; 12] = [
     "outbound_concurrency",
     "outbound_rate",
     "instance_reuse",
+    "clock_resolution",
 ];
 
 /// A `limits` table, and what none of it may exceed.
@@ -279,7 +367,7 @@ impl Reading<'_> {
         }
         let value = read(&item).or_else(|| item.unfit(*code, words))?;
         if ceiling.is_some_and(|ceiling| value.is_more_than(ceiling)) {
-            self.exceeds(key, &item);
+            self.exceeds(key, &item, T::WORDS);
             return None;
         }
         Some(value)
@@ -296,18 +384,18 @@ impl Reading<'_> {
         );
     }
 
-    fn exceeds(&self, key: &str, item: &Item<'_>) {
+    fn exceeds(&self, key: &str, item: &Item<'_>, (more, less): (&str, &str)) {
         let Some(ceiling) = self.ceilings.places.get(key) else {
             return;
         };
-        let message = format!("`{}` is more than the operator allows", item.shown());
+        let message = format!("`{}` is {more} than the operator allows", item.shown());
         let most = shorten(ceiling.text(), MAX_SHOWN);
         let error = Diagnostic::error(Code::LimitAboveCeiling, message)
-            .at(item.place.clone(), format!("more than `{most}`"))
+            .at(item.place.clone(), format!("{more} than `{most}`"))
             .also(ceiling.clone(), "the ceiling");
         let file = ceiling.path().display();
         self.table.findings.error(error.help(format!(
-            "write `{key} = {most}` or less, or have the ceiling raised in `{file}`"
+            "write `{key} = {most}` or {less}, or have the ceiling raised in `{file}`"
         )));
     }
 }
@@ -364,6 +452,10 @@ fn time(item: &Item<'_>) -> Option<Duration> {
     Some(time).filter(|time| !time.is_zero() && *time <= MAX_TIME)
 }
 
+fn resolution(item: &Item<'_>) -> Option<Resolution> {
+    time(item).map(Resolution)
+}
+
 fn rate(item: &Item<'_>, amount: fn(&str) -> Option<u64>) -> Option<Rate> {
     let (many, unit) = text(item)?.split_once('/')?;
     let per = duration(&format!("1 {}", unit.trim()))?;
@@ -390,6 +482,34 @@ fn duration(text: &str) -> Option<Duration> {
         "h" => number.checked_mul(60 * 60).map(Duration::from_secs),
         _ => None,
     }
+}
+
+/// A size as [`bytes`] reads it.
+fn size_words(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let fits = |(unit, _): &(u64, &str)| bytes > 0 && bytes.is_multiple_of(*unit);
+    match units.into_iter().find(fits) {
+        Some((unit, name)) => format!("{} {name}", bytes / unit),
+        None => format!("{bytes} B"),
+    }
+}
+
+/// A time as [`duration`] reads it.
+fn time_words(time: Duration) -> String {
+    let milliseconds = time.as_millis();
+    let units = [(3_600_000, "h"), (60_000, "min"), (1000, "s")];
+    let fits = |(unit, _): &(u128, &str)| milliseconds > 0 && milliseconds.is_multiple_of(*unit);
+    match units.into_iter().find(fits) {
+        Some((unit, name)) => format!("{} {name}", milliseconds / unit),
+        None => format!("{milliseconds} ms"),
+    }
+}
+
+/// A rate as [`rate`] reads it.
+fn rate_words(rate: Rate, amount: fn(u64) -> String) -> String {
+    let per = time_words(rate.per);
+    let per = per.strip_prefix("1 ").unwrap_or(&per);
+    format!("{}/{per}", amount(rate.amount))
 }
 
 fn bytes(text: &str) -> Option<u64> {
@@ -469,6 +589,27 @@ mod tests {
                 "{set:?} {ceiling:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_words_of_a_limit_are_those_that_set_it() {
+        for text in [
+            "0 B", "1 B", "1025 B", "64 KiB", "128 MiB", "3 GiB", "1025 MiB",
+        ] {
+            let size = bytes(text).expect("a size");
+            assert_eq!(size_words(size), text);
+        }
+        for text in ["1 ms", "1500 ms", "1 s", "90 s", "5 min", "24 h"] {
+            let time = duration(text).expect("a time");
+            assert_eq!(time_words(time), text);
+        }
+        let per = Duration::from_secs;
+        let rate = |amount, per| Rate { amount, per };
+        assert_eq!(rate_words(rate(16 << 10, per(1)), size_words), "16 KiB/s");
+        let count = |amount: u64| amount.to_string();
+        assert_eq!(rate_words(rate(100, per(60)), count), "100/min");
+        let keys = Limits::default().words().map(|(key, _)| key);
+        assert_eq!(keys, KEYS);
     }
 
     #[test]

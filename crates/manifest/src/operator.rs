@@ -1,6 +1,7 @@
 //! The operator's file: what components have where no manifest says otherwise, and what no manifest can exceed.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -25,7 +26,7 @@ pub struct Operator {
     pub defaults: Limits,
     /// What is allowed, and probably not meant.
     pub warnings: Vec<Diagnostic>,
-    ceilings: Ceilings,
+    ceilings: Arc<Ceilings>,
 }
 
 impl Operator {
@@ -51,8 +52,13 @@ impl Operator {
         Ok(Operator {
             defaults: limits.unwrap_or_default().or(&usual),
             warnings,
-            ceilings,
+            ceilings: Arc::new(ceilings),
         })
+    }
+
+    /// What no manifest can exceed.
+    pub fn ceilings(&self) -> &Arc<Ceilings> {
+        &self.ceilings
     }
 
     /// Reads a `limits` table of a manifest.

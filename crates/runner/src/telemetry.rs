@@ -11,12 +11,14 @@ mod queue;
 mod text;
 mod time;
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anstream::{AutoStream, ColorChoice};
 use runner_host::{Event, Events};
-use runner_manifest::ComponentId;
+use runner_manifest::{ComponentId, Manifest};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -55,6 +57,8 @@ pub(crate) struct Telemetry {
     shape: Shape,
     detail: Detail,
     compiling: Arc<Mutex<Option<ComponentId>>>,
+    /// The file of the ceiling that a component reaches, by the key of the limit.
+    ceilings: Arc<Mutex<BTreeMap<(ComponentId, &'static str), PathBuf>>>,
     /// Whose lines these are, where several apps are served.
     app: Option<Arc<str>>,
 }
@@ -83,6 +87,7 @@ impl Telemetry {
             shape,
             detail,
             compiling: Arc::default(),
+            ceilings: Arc::default(),
             app: None,
         }
     }
@@ -91,6 +96,7 @@ impl Telemetry {
     pub(crate) fn of_app(&self, name: &str) -> Telemetry {
         Telemetry {
             compiling: Arc::default(),
+            ceilings: Arc::default(),
             queue: self.queue.for_one_of_several(),
             app: Some(name.into()),
             ..self.clone()
@@ -132,6 +138,33 @@ impl Telemetry {
         self.compiling.lock().ok()?.clone()
     }
 
+    /// From now on this is what is served: which of its limits only the operator can raise.
+    pub(crate) fn follow(&self, manifest: &Manifest) {
+        let mut reached = BTreeMap::new();
+        for (id, component) in &manifest.components {
+            for (key, _) in component.limits.words() {
+                if let Some(place) = component.ceiling(key) {
+                    reached.insert((id.clone(), key), place.path().to_owned());
+                }
+            }
+        }
+        if let Ok(mut ceilings) = self.ceilings.lock() {
+            *ceilings = reached;
+        }
+    }
+
+    /// The operator's file, where an event is about a limit that only it can raise.
+    fn ceiling(&self, event: &Event<'_>) -> Option<PathBuf> {
+        let Event::Failed {
+            component, error, ..
+        } = event
+        else {
+            return None;
+        };
+        let reached = ((*component).clone(), error.reason().key()?);
+        self.ceilings.lock().ok()?.get(&reached).cloned()
+    }
+
     /// Whether what is said is written at all: where no thread could be started nothing is.
     pub(crate) fn is_written(&self) -> bool {
         self.queue.is_written()
@@ -169,9 +202,10 @@ impl Telemetry {
     }
 
     fn print(&self, event: &Event<'_>, from: Speaker) {
+        let ceiling = self.ceiling(event);
         let line = match self.shape {
-            Shape::Text => text::event(event),
-            Shape::Json => json::event(event),
+            Shape::Text => text::event(event, ceiling.as_deref()),
+            Shape::Json => json::event(event, ceiling.as_deref()),
         };
         self.queue.push(self.named(line), from);
     }

@@ -95,7 +95,8 @@ fn status(error: &Error) -> StatusCode {
         | Error::Instances
         | Error::SharedMemory { .. }
         | Error::GaveUp(_)
-        | Error::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        | Error::Overloaded
+        | Error::NotLoaded => StatusCode::SERVICE_UNAVAILABLE,
         Error::Loop(_) | Error::Calls(_) => StatusCode::LOOP_DETECTED,
         Error::Guest(_) if error.is_loop() => StatusCode::LOOP_DETECTED,
         Error::NotHttp(_) => StatusCode::BAD_GATEWAY,
@@ -199,6 +200,10 @@ mod tests {
             ),
             (
                 Error::Overloaded,
+                "503\nretry-after: 1\nService Unavailable\nrequest id: ID\n",
+            ),
+            (
+                Error::NotLoaded,
                 "503\nretry-after: 1\nService Unavailable\nrequest id: ID\n",
             ),
             (

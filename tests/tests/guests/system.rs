@@ -1,6 +1,6 @@
 //! The machine: chance, time, the end of a program.
 
-use runner_tests::{End, Oracle, Protocol, run};
+use runner_tests::{End, Oracle, Protocol, Server, run};
 
 use crate::{PROBES, ROGUES, UNREACHABLE, attack, fault};
 
@@ -64,6 +64,30 @@ async fn e38_times_that_are_none_are_errors_or_never_come() {
         let oracle = Oracle::start(source, "").await;
         oracle.answers(Protocol::Http1, "/times", times).await;
         oracle.over().await;
+    }
+}
+
+#[tokio::test]
+async fn e39_a_clock_goes_on_in_the_steps_that_it_may_and_says_so() {
+    // Three, so that neither a clock of milliseconds nor a rounded second is one of them.
+    const STEP: u64 = 3_000_000;
+    for source in PROBES {
+        let oracle = Oracle::start(source, "limits = { clock_resolution = \"3 ms\" }").await;
+        for _ in 0..20 {
+            let clock = oracle.server().get("/clock").await.json();
+            let number = |name: &str| clock[name].as_u64().expect("a number");
+            assert_eq!(number("resolution"), STEP);
+            assert_eq!(number("monotonic") % STEP, 0, "{clock}");
+            let wall = u128::from(number("seconds")) * 1_000_000_000;
+            let wall = wall + u128::from(number("nanoseconds"));
+            assert_eq!(wall % u128::from(STEP), 0, "{clock}");
+        }
+        oracle.over().await;
+
+        let server = Server::start(&Oracle::app(source, ""), &[]).await;
+        let clock = server.get("/clock").await.json();
+        let resolution = clock["resolution"].as_u64().expect("a number");
+        assert!(resolution < STEP, "that of the machine: {clock}");
     }
 }
 

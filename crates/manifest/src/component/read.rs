@@ -85,6 +85,7 @@ pub(crate) fn read(id: ComponentId, table: Table<'_>, shared: &Shared<'_>) -> Op
         exclude_files,
         allow,
         limits,
+        ceilings: shared.operator.ceilings().clone(),
         unsupported: uses,
         build,
         place,

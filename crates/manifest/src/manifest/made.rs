@@ -61,6 +61,27 @@ impl Manifest {
         }
     }
 
+    /// An app of that name which is for no request at all: what stands in for one of which nothing can be read.
+    pub fn for_nothing(name: &str) -> Manifest {
+        let mut manifest = Manifest::new(name);
+        // What no request can name: a host has no parentheses.
+        manifest.mount.hosts.push(format!("({name})"));
+        manifest
+    }
+
+    /// The same app, of which nothing is left but its name and which requests it is for.
+    #[must_use]
+    pub fn without_components(self) -> Manifest {
+        Manifest {
+            components: BTreeMap::new(),
+            routes: RouteTable::default(),
+            variables: BTreeMap::new(),
+            expectations: Vec::new(),
+            warnings: Vec::new(),
+            ..self
+        }
+    }
+
     /// The same app with one component more, which answers these routes: `/shop`, `/shop/...`, `/shop/:id`.
     ///
     /// # Errors

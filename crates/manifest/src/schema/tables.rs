@@ -572,6 +572,11 @@ static LIMITS: Keys = closed(
             Shape::Word(&["never", "serial", "concurrent"]),
             "Not enforced by this version.",
         ),
+        key(
+            "clock_resolution",
+            TIME,
+            "The steps in which its clocks go on: `\"1 ms\"`. Those of the machine without it.",
+        ),
     ],
 );
 

@@ -63,7 +63,7 @@ impl Audit {
 
     /// Leaves one decision to be written; `app` made it, where several are served.
     pub(super) fn take(&self, decision: &Decision<'_>, app: Option<&str>) {
-        let line = json::event(&Event::Decision(*decision));
+        let line = json::event(&Event::Decision(*decision), None);
         let line = match app {
             Some(app) => json::of_app(app, &line),
             None => line,

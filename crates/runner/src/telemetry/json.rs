@@ -1,5 +1,6 @@
 //! Events as programs read them: one JSON object a line, each with its `event` and its `time`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use runner_host::{CallOutcome, Called, Decision, Event, Outcome, Record, Stream, Verdict};
@@ -10,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{escape, time};
 
 /// One event, without the line's end.
-pub(crate) fn event(event: &Event<'_>) -> String {
+pub(crate) fn event(event: &Event<'_>, ceiling: Option<&Path>) -> String {
     match event {
         Event::Denied {
             denied,
@@ -50,7 +51,7 @@ pub(crate) fn event(event: &Event<'_>) -> String {
         } => {
             let fields = json!({
                 "component": component.as_str(), "request": request_id.to_string(), "reason": error.reason().as_str(),
-                "message": cut(&error.to_string()), "help": error.help(component),
+                "message": cut(&error.to_string()), "help": error.help(component, ceiling),
             });
             line("failed", object(fields))
         }
@@ -284,6 +285,11 @@ mod tests {
 
     use super::*;
 
+    /// Where no operator has a ceiling.
+    fn event(event: &Event<'_>) -> String {
+        super::event(event, None)
+    }
+
     /// The line without its time, which it must have.
     fn parsed(line: &str) -> Value {
         let mut value: Value = serde_json::from_str(line).expect("a JSON object");
@@ -427,7 +433,7 @@ mod tests {
                 stream: Stream::Stdout,
                 line: text,
             };
-            let line = super::event(&event);
+            let line = super::event(&event, None);
             assert!(!line.chars().any(escape::is_unsafe), "{line}");
             assert_eq!(parsed(&line)["line"], text);
         }

@@ -1,5 +1,6 @@
 //! Events as people read them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Style};
@@ -18,7 +19,7 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const FAINT: Style = Style::new().dimmed();
 
 /// One event, without the line's end.
-pub(super) fn event(event: &Event<'_>) -> String {
+pub(super) fn event(event: &Event<'_>, ceiling: Option<&Path>) -> String {
     match event {
         Event::Denied {
             denied,
@@ -68,7 +69,7 @@ pub(super) fn event(event: &Event<'_>) -> String {
             error,
         } => {
             let reason = error.reason().as_str();
-            let help = error.help(component);
+            let help = error.help(component, ceiling);
             let help = help.map_or_else(String::new, |help| format!("\nhelp: {help}"));
             let error = error.to_string();
             let error = escape::block(&escape::cut(&error, escape::MAX_LINE));
@@ -132,10 +133,14 @@ fn received(call: &str) -> &'static str {
     "HTTP-request-denied"
 }
 
-/// A line of one app of several.
-pub(super) fn of_app(app: &str, line: &str) -> String {
-    let name = format!("app={}", escape::line(app));
-    format!("{} {line}", paint(FAINT, &name))
+/// What is said of one app of several: each paragraph of it begins with its name.
+pub(super) fn of_app(app: &str, text: &str) -> String {
+    let name = paint(FAINT, &format!("app={}", escape::line(app)));
+    let named = |paragraph: &str| format!("{name} {paragraph}");
+    text.split("\n\n")
+        .map(named)
+        .collect::<Vec<_>>()
+        .join("\n\n")
 }
 
 fn decided(decision: &Decision<'_>) -> String {
@@ -260,6 +265,11 @@ mod tests {
     use runner_outbound::{Denied, Grants, permit};
 
     use super::*;
+
+    /// Where no operator has a ceiling.
+    fn event(event: &Event<'_>) -> String {
+        super::event(event, None)
+    }
 
     /// As a pipe or NO_COLOR shows it.
     fn plain(line: &str) -> String {

@@ -2,6 +2,7 @@
 
 use toolbox::{Query, json};
 use wasip3::cli::environment::get_environment;
+use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::filesystem::preopens::get_directories;
 use wasip3::filesystem::types::{DescriptorFlags, OpenFlags, PathFlags};
 
@@ -9,6 +10,17 @@ use wasip3::filesystem::types::{DescriptorFlags, OpenFlags, PathFlags};
 pub fn environment() -> String {
     let pairs = get_environment().into_iter();
     json::pairs(pairs.map(|(name, value)| (name, value.into_bytes())))
+}
+
+/// `/clock`
+pub fn clock() -> String {
+    let wall = system_clock::now();
+    json::object([
+        ("monotonic", monotonic_clock::now().to_string()),
+        ("resolution", monotonic_clock::get_resolution().to_string()),
+        ("seconds", wall.seconds.to_string()),
+        ("nanoseconds", wall.nanoseconds.to_string()),
+    ])
 }
 
 /// `/files?path=`: opens it below the first folder that was given, and says whether that worked.

@@ -29,6 +29,7 @@ impl Guest for Probe {
             "/status" => Ok(reply::status(&query)),
             "/big" => Ok(reply::big(&query)),
             "/env" => Ok(json(&granted::environment())),
+            "/clock" => Ok(json(&granted::clock())),
             "/files" => Ok(json(&granted::open(&query).await)),
             "/error" => Err(reply::error(&query)),
             _ => Ok(mischief::handle(path, &query).await),
