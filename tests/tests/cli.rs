@@ -417,3 +417,55 @@ async fn edits_at_the_same_time_are_all_kept() {
         "nothing is left beside it"
     );
 }
+
+#[tokio::test]
+async fn listeners_that_would_have_one_port_are_told_apart() {
+    let app = App::probe("");
+    for (args, listen, admin) in [
+        (
+            &["--listen", "127.0.0.1:4000", "--admin", "127.0.0.1:4000"][..],
+            "127.0.0.1:4000",
+            "127.0.0.1:4000",
+        ),
+        (
+            &["--listen", "0.0.0.0:4000", "--admin", "127.0.0.1:4000"],
+            "0.0.0.0:4000",
+            "127.0.0.1:4000",
+        ),
+        (
+            &["--admin", "127.0.0.1:3000"],
+            "127.0.0.1:3000",
+            "127.0.0.1:3000",
+        ),
+    ] {
+        let said = run(
+            app.path(),
+            &[&["up", "--log-format", "text"], args].concat(),
+        )
+        .await;
+        let expected = format!(
+            "error: `--listen {listen}` and `--admin {admin}` are on the same port\n\
+             help: give one of them another; port 0 takes a free one\n"
+        );
+        assert_eq!((said.code, said.stderr), (2, expected));
+    }
+}
+
+#[tokio::test]
+async fn an_app_that_is_not_there_is_helped_in_words_of_who_named_it() {
+    let app = App::probe("");
+    for (args, help) in [
+        (
+            &["up", "nothere"][..],
+            "name a manifest, or the folder of one",
+        ),
+        (
+            &["up", "--from", "nothere"],
+            "name the manifest or its folder with `--from`",
+        ),
+    ] {
+        let said = run(app.path(), &[args, &["--log-format", "text"]].concat()).await;
+        let expected = format!("error: the manifest `nothere` does not exist\nhelp: {help}\n");
+        assert_eq!((said.code, said.stderr), (2, expected));
+    }
+}

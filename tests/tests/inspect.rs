@@ -453,3 +453,23 @@ async fn every_server_of_a_manifest_is_asked_and_no_other() {
     expected.sort_unstable();
     assert_eq!(pids, expected);
 }
+
+#[tokio::test]
+async fn what_is_no_component_is_helped_in_words_of_who_named_it() {
+    let app = App::probe("");
+    app.file("folder/file", "");
+    let manifest = fs::read_to_string(app.manifest()).expect("there");
+    app.file("other.toml", &manifest);
+    let named = "name a `.wasm` file, or a component of the manifest by its id";
+    for (what, why, help) in [
+        ("other.toml", "it is text, not WebAssembly", named),
+        ("./folder", "it is a directory", named),
+        ("/dev/null", "it is not a regular file", named),
+        ("./none", "there is no such file", "check the path"),
+        ("./folder/file", "it is empty", "build the component again"),
+    ] {
+        let said = run(app.path(), &["inspect", what]).await;
+        let expected = format!("error: cannot inspect `{what}`: {why}\nhelp: {help}\n");
+        assert_eq!((said.code, said.stderr), (1, expected));
+    }
+}

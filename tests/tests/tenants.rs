@@ -477,3 +477,126 @@ async fn who_takes_over_takes_all_apps_over() {
     assert_eq!(who(&new, "b.test", "/env").await, "b");
     assert_eq!(who(&new, "a.test", "/env").await, "a");
 }
+
+/// What a start that failed had to say: its exit code, the text, and which files its diagnostics are of.
+fn refusal(stopped: &runner_tests::Stopped) -> (i32, &str, Vec<&Value>) {
+    let error = stopped.log.iter().find(|line| line["event"] == "error");
+    let error = error.expect("it says why");
+    let found = error["diagnostics"].as_array().expect("a list");
+    let files = found.iter().map(|found| &found["file"]).collect();
+    (stopped.code, error["text"].as_str().expect("text"), files)
+}
+
+#[tokio::test]
+async fn an_app_that_is_named_twice_is_told_so_first() {
+    let app = app("a", "hst = \"a mistake\"", "");
+    let (folder, manifest) = (path(&app), app.manifest().display().to_string());
+    for (args, sentence) in [
+        (
+            [&*folder, &*folder],
+            format!("the app `{folder}` is named twice"),
+        ),
+        (
+            [&*folder, &*manifest],
+            format!("`{folder}` and `{manifest}` are the same app"),
+        ),
+    ] {
+        let Err(stopped) = Server::try_start(&app, &args).await else {
+            panic!("it started")
+        };
+        let text = format!("error: {sentence}\nhelp: name each app once");
+        assert_eq!(refusal(&stopped), (2, &*text, vec![]));
+    }
+}
+
+#[tokio::test]
+async fn a_start_tells_what_is_wrong_with_every_app() {
+    let (a, b) = (app("a", "", ""), app("b", "hst = \"x\"", ""));
+    let c = App::new(&text("c", "base = \"/c\"", "").replace("guest:probe", "nothing.wasm"));
+    let args = [path(&a), path(&b), path(&c)];
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let Err(stopped) = Server::try_start(&a, &args).await else {
+        panic!("it started")
+    };
+    let files = [&b, &c].map(|app| Value::from(app.manifest().display().to_string()));
+    let (code, _, told) = refusal(&stopped);
+    assert_eq!((code, told), (2, files.iter().collect()));
+}
+
+#[tokio::test]
+async fn those_that_can_be_loaded_serve_where_that_is_wanted_and_the_others_wait_for_a_reload() {
+    let (a, b) = (
+        app("a", "host = \"a.test\"", ""),
+        app("b", "host = \"b.test\"", "hst = 1"),
+    );
+    let c = App::new(&text("c", "host = \"c.test\"", "").replace("guest:probe", "c.wasm"));
+    let server = start(&[&a, &b, &c], &["--keep-going"]).await;
+    for (app, code) in [("b", "unknown-key"), ("c", "component-missing")] {
+        let told = server
+            .logged(|line| line["event"] == "not-loaded" && line["app"] == app)
+            .await;
+        assert_eq!(told["diagnostics"][0]["code"], code, "{told}");
+    }
+    for (host, answer) in [
+        ("a.test", json!("a")),
+        ("b.test", json!(503)),
+        ("c.test", json!(503)),
+        ("d.test", json!(404)),
+    ] {
+        assert_eq!(who(&server, host, "/env").await, answer, "{host}");
+    }
+    let line = server.logged(|line| line["status"] == 503).await;
+    assert_eq!(line["app"], "b");
+
+    b.write(&text("b", "host = \"b.test\"", ""));
+    server.signal(Signal::HUP);
+    let failed = server.logged(|line| line["event"] == "reload-failed").await;
+    assert_eq!(
+        (&failed["app"], &failed["message"]),
+        (
+            &json!("c"),
+            &json!("it answers 503 until a reload can load it")
+        )
+    );
+    server
+        .logged(|line| line["event"] == "reloaded" && line["app"] == "b")
+        .await;
+    assert_eq!(who(&server, "b.test", "/env").await, "b");
+    assert_eq!(who(&server, "c.test", "/env").await, json!(503));
+}
+
+#[tokio::test]
+async fn an_app_of_which_nothing_can_be_read_is_for_nothing_until_it_can() {
+    let (a, b) = (app("a", "host = \"a.test\"", ""), app("b", "", ""));
+    b.write("nonsense");
+    let server = start(&[&a, &b], &["--keep-going", "--watch"]).await;
+    assert_eq!(who(&server, "a.test", "/env").await, "a");
+    assert_eq!(who(&server, "b.test", "/env").await, json!(404));
+    b.write(&text("b", "host = \"b.test\"", ""));
+    server.logged(|line| line["event"] == "reloaded").await;
+    assert_eq!(who(&server, "b.test", "/env").await, "b");
+}
+
+#[tokio::test]
+async fn people_see_which_app_was_not_reloaded_and_which_was_observed() {
+    let (a, b) = (app("a", "", ""), app("b", "host = \"b.test\"", ""));
+    let args = [path(&a), path(&b)];
+    let args = [&*args[0], &*args[1], "--observe", "grants.patch"];
+    let server = Server::start_text(&a, &args).await;
+    b.write("nonsense");
+    server.signal(Signal::HUP);
+    let is = |line: &Value, text: &str| line.as_str().is_some_and(|line| line.starts_with(text));
+    let kept = "app=b not reloaded: the old version goes on serving";
+    server.logged(|line| is(line, kept)).await;
+    b.write(&text("b", "host = \"b.test\"", ""));
+    let stopped = server.stop().await;
+    for app in ["a", "b"] {
+        let start = format!("app={app} ");
+        let told = stopped.log.iter().filter(|line| is(line, &start));
+        let patch = |line: &&Value| {
+            line.as_str()
+                .is_some_and(|line| line.contains("grants.patch"))
+        };
+        assert!(told.clone().any(|line| patch(&line)), "{:#?}", stopped.log);
+    }
+}

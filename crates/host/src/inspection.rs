@@ -79,8 +79,20 @@ const PANICKED: &str = "it makes its reader fail";
 #[error("{message}")]
 pub struct Unreadable {
     message: String,
-    /// What to do about it.
+    /// What to do about it, where somebody named the file.
     pub help: &'static str,
+    /// The same where a manifest did.
+    pub help_of_source: &'static str,
+}
+
+impl Unreadable {
+    fn new(message: impl Into<String>, help: &'static str) -> Unreadable {
+        Unreadable {
+            message: message.into(),
+            help,
+            help_of_source: help,
+        }
+    }
 }
 
 impl Inspection {
@@ -94,16 +106,13 @@ impl Inspection {
             .name("runner-inspect".into())
             .stack_size(caps::LOADER_STACK)
             .spawn(move || Inspection::read(&path))
-            .map_err(|error| Unreadable {
-                message: format!("no thread to read it: {error}"),
-                help: "free some memory",
+            .map_err(|error| {
+                Unreadable::new(format!("no thread to read it: {error}"), "free some memory")
             })?
             .join()
             .unwrap_or_else(|_| {
-                Err(Unreadable {
-                    message: PANICKED.into(),
-                    help: "no toolchain makes such a component; leave it out",
-                })
+                let help = "no toolchain makes such a component; leave it out";
+                Err(Unreadable::new(PANICKED, help))
             })
     }
 
@@ -237,7 +246,8 @@ impl From<artifact::Error> for Unreadable {
     fn from(error: artifact::Error) -> Unreadable {
         Unreadable {
             message: error.to_string(),
-            help: error.help(),
+            help: error.help_of_file(),
+            help_of_source: error.help(),
         }
     }
 }

@@ -101,6 +101,10 @@ impl Account {
     /// Writes the patch.
     pub(crate) fn finish(&self, telemetry: &Telemetry) {
         if let Some(observer) = &self.observer {
+            let telemetry = match &self.app {
+                Some(app) => telemetry.of_app(app),
+                None => telemetry.clone(),
+            };
             telemetry.say(&match observer.write() {
                 Ok(text) => Notice::new("observed", text.clone())
                     .with("message", text)

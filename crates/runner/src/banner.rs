@@ -40,6 +40,7 @@ fn app_json(app: &App) -> Map<String, Value> {
         ("app".to_owned(), app.manifest().name.clone().into()),
         ("routes".to_owned(), routes.into()),
         ("components".to_owned(), components.into()),
+        ("loaded".to_owned(), app.is_loaded().into()),
     ])
 }
 
@@ -59,9 +60,13 @@ fn text(apps: &[Arc<App>], url: &str) -> String {
     }
     let mut text = format!("{} apps are served on {url}\n", apps.len());
     for app in apps {
+        // Writing to a string cannot fail.
         let manifest = app.manifest();
         let (name, mount) = (escaped(&manifest.name), &manifest.mount);
-        // Writing to a string cannot fail.
+        if !app.is_loaded() {
+            let _ = writeln!(text, "\n{name}: not loaded");
+            continue;
+        }
         let _ = write!(text, "\n{name}: for {mount}\n{}", parts(app));
     }
     text

@@ -125,6 +125,9 @@ pub(crate) struct Up {
     /// Reload when the manifest, a component's file or the operator's file changes
     #[arg(long, env = "RUNNER_WATCH", hide_env_values = true)]
     pub(crate) watch: bool,
+    /// Serve the apps that can be loaded; any other answers 503 until a reload can load it
+    #[arg(long, env = "RUNNER_KEEP_GOING", hide_env_values = true)]
+    pub(crate) keep_going: bool,
     /// How long requests in flight may take after SIGTERM or Ctrl-C
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, env = "RUNNER_DRAIN_TIMEOUT", hide_env_values = true)]
     pub(crate) drain_timeout: Duration,

@@ -7,30 +7,55 @@ use crate::exit::{Exit, Failure};
 /// In this order: ours wins where an app has both.
 const NAMES: [&str; 2] = ["spin-like.toml", "spin.toml"];
 
+/// What to do where nothing is found: with the flag, or with the argument that named it.
+const BY_FLAG: &str = "name the manifest or its folder with `--from`";
+const BY_ARGUMENT: &str = "name a manifest, or the folder of one";
+
 /// The manifest that `--from` and `--directory` mean.
 pub(crate) fn manifest(from: Option<&Path>, directory: Option<&Path>) -> Result<PathBuf, Failure> {
-    let start = match (directory, from) {
+    at(start(from, directory), BY_FLAG)
+}
+
+/// The manifest of an app that is an argument.
+pub(crate) fn app(named: &Path, directory: Option<&Path>) -> Result<PathBuf, Failure> {
+    at(start(Some(named), directory), BY_ARGUMENT)
+}
+
+/// Where the manifest of such an app would be, as nothing is there.
+pub(crate) fn missing(named: &Path, directory: Option<&Path>) -> PathBuf {
+    let start = start(Some(named), directory);
+    match start.is_dir() {
+        true => start.join(NAMES[0]),
+        false => start,
+    }
+}
+
+fn start(from: Option<&Path>, directory: Option<&Path>) -> PathBuf {
+    match (directory, from) {
         (None, None) => PathBuf::new(),
         (None, Some(from)) => from.to_owned(),
         (Some(directory), None) => directory.to_owned(),
         (Some(directory), Some(from)) => directory.join(from),
-    };
+    }
+}
+
+fn at(start: PathBuf, help: &str) -> Result<PathBuf, Failure> {
     if start.as_os_str().is_empty() || start.is_dir() {
         return NAMES
             .iter()
             .map(|name| start.join(name))
             .find(|path| path.is_file())
-            .ok_or_else(|| nothing_in(&start));
+            .ok_or_else(|| nothing_in(&start, help));
     }
     // Anything but a plain file could block for ever or never end.
     if start.is_file() {
         Ok(start)
     } else {
-        Err(no_file(&start))
+        Err(no_file(&start, help))
     }
 }
 
-fn nothing_in(folder: &Path) -> Failure {
+fn nothing_in(folder: &Path, help: &str) -> Failure {
     let folder = if folder.as_os_str().is_empty() {
         Path::new(".")
     } else {
@@ -42,11 +67,11 @@ fn nothing_in(folder: &Path) -> Failure {
             "there is no `spin-like.toml` and no `spin.toml` in `{}`",
             folder.display()
         ),
-        "name the manifest or its folder with `--from`",
+        help,
     )
 }
 
-fn no_file(path: &Path) -> Failure {
+fn no_file(path: &Path, help: &str) -> Failure {
     let why = if path.exists() {
         "is not a file"
     } else {
@@ -55,7 +80,7 @@ fn no_file(path: &Path) -> Failure {
     Failure::new(
         Exit::Usage,
         format!("the manifest `{}` {why}", path.display()),
-        "name the manifest or its folder with `--from`",
+        help,
     )
 }
 
@@ -107,6 +132,11 @@ mod tests {
         assert_eq!(
             failure.to_string(),
             "error: the manifest `/dev/zero` is not a file\nhelp: name the manifest or its folder with `--from`"
+        );
+        let failure = app(Path::new("/dev/zero"), None).expect_err("not a file");
+        assert_eq!(
+            failure.to_string(),
+            "error: the manifest `/dev/zero` is not a file\nhelp: name a manifest, or the folder of one"
         );
     }
 }

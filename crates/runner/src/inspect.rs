@@ -104,7 +104,11 @@ fn of_file(file: &Path, granted: Option<Granted>) -> Result<Report, Failure> {
             escaped(&path),
             cut(&escaped(&error.to_string()), ERROR)
         );
-        Failure::new(Exit::App, sentence, error.help)
+        let help = match &granted {
+            Some(_) => error.help_of_source,
+            None => error.help,
+        };
+        Failure::new(Exit::App, sentence, help)
     })?;
     Ok(Report {
         file: file.to_owned(),

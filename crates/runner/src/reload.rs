@@ -33,7 +33,7 @@ impl Reloads {
             self.reload_certificate().await;
             let (notice, how) = match self.reload(started).await {
                 Ok(notice) => (notice, Reload::Done),
-                Err(failure) => (broken(&failure, self.generation), Reload::Failed),
+                Err(failure) => (self.broken(&failure), Reload::Failed),
             };
             let counts = self.app.counts.iter();
             counts.for_each(|counts| counts.reloaded(how));
@@ -82,7 +82,7 @@ impl Reloads {
         }
         let changes = std::mem::replace(&mut self.running, new.clone()).changes(&new);
         let what = if changes.is_empty() {
-            "no right and no code changed".to_owned()
+            "no right, no limit and no code changed".to_owned()
         } else {
             changes.join(", ")
         };
@@ -98,6 +98,28 @@ impl Reloads {
 }
 
 impl Reloads {
+    /// What becomes of the app that is served, as the new one cannot be.
+    fn kept(&self) -> &'static str {
+        let apps = self.handle.apps();
+        match apps.all().get(self.app.at) {
+            Some(app) if !app.is_loaded() => "it answers 503 until a reload can load it",
+            _ => "the old version goes on serving",
+        }
+    }
+
+    fn broken(&self, failure: &Failure) -> Notice {
+        let kept = self.kept();
+        Notice::new(
+            "reload-failed",
+            format!("{}\n\nnot reloaded: {kept}", headed(&failure.text)),
+        )
+        .with("generation", self.generation)
+        .with("message", kept)
+        .with("text", failure.text.clone())
+        .with_diagnostics(failure)
+        .important()
+    }
+
     fn count_as_before(&self) {
         if let (Some(counts), Some(app)) =
             (&self.app.counts, self.handle.apps().all().get(self.app.at))
@@ -105,17 +127,4 @@ impl Reloads {
             counts.follow(app);
         }
     }
-}
-
-fn broken(failure: &Failure, generation: u64) -> Notice {
-    const KEPT: &str = "the old version goes on serving";
-    Notice::new(
-        "reload-failed",
-        format!("{}\n\nnot reloaded: {KEPT}", headed(&failure.text)),
-    )
-    .with("generation", generation)
-    .with("message", KEPT)
-    .with("text", failure.text.clone())
-    .with_diagnostics(failure)
-    .important()
 }

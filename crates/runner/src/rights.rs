@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use runner_host::App;
-use runner_manifest::{Component, ComponentId, FileMount};
+use runner_host::{App, caps};
+use runner_manifest::{Component, ComponentId, FileMount, Limits};
 use serde_json::{Value, json};
 
 use crate::telemetry::escaped;
@@ -109,9 +109,17 @@ fn list(granted: &BTreeSet<String>) -> String {
     granted.join(", ")
 }
 
-/// The rights and the code of every component at one time.
+/// The rights, the limits and the code of every component at one time.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Snapshot(BTreeMap<ComponentId, (String, Rights)>);
+pub(crate) struct Snapshot(BTreeMap<ComponentId, Part>);
+
+/// What is remembered of one component.
+#[derive(Clone, Debug, Default)]
+struct Part {
+    digest: String,
+    rights: Rights,
+    limits: Limits,
+}
 
 impl Snapshot {
     /// Of a loaded app.
@@ -125,7 +133,14 @@ impl Snapshot {
         let components = app.manifest().components.iter();
         Snapshot(
             components
-                .map(|(id, component)| (id.clone(), (digest(id), Rights::of(component))))
+                .map(|(id, component)| {
+                    let part = Part {
+                        digest: digest(id),
+                        rights: Rights::of(component),
+                        limits: component.limits.clone().or(&caps::limits()),
+                    };
+                    (id.clone(), part)
+                })
                 .collect(),
         )
     }
@@ -137,21 +152,31 @@ impl Snapshot {
             .keys()
             .filter(|id| !new.0.contains_key(*id))
             .map(|id| format!("{id} removed"));
-        let here = new
-            .0
-            .iter()
-            .filter_map(|(id, (digest, rights))| match self.0.get(id) {
-                None => Some(format!("{id} added: {}", rights.line())),
-                Some((old_digest, old_rights)) => {
-                    let mut changes = old_rights.changes(rights);
-                    if old_digest != digest {
-                        changes.push(format!("new code {}", short(digest)));
-                    }
-                    (!changes.is_empty()).then(|| format!("{id} {}", changes.join(" ")))
+        let here = new.0.iter().filter_map(|(id, new)| match self.0.get(id) {
+            None => Some(format!("{id} added: {}", new.rights.line())),
+            Some(old) => {
+                let mut changes = old.rights.changes(&new.rights);
+                changes.extend(limit_changes(&old.limits, &new.limits));
+                if old.digest != new.digest {
+                    changes.push(format!("new code {}", short(&new.digest)));
                 }
-            });
+                (!changes.is_empty()).then(|| format!("{id} {}", changes.join(" ")))
+            }
+        });
         here.chain(gone).collect()
     }
+}
+
+/// `limits.memory 128 MiB -> 64 MiB`, for each that is another now.
+fn limit_changes(old: &Limits, new: &Limits) -> Vec<String> {
+    let both = old.words().into_iter().zip(new.words());
+    let none = || "none".to_owned();
+    both.filter(|((_, old), (_, new))| old != new)
+        .map(|((key, old), (_, new))| {
+            let [old, new] = [old, new].map(|words| words.unwrap_or_else(none));
+            format!("limits.{key} {old} -> {new}")
+        })
+        .collect()
 }
 
 /// The start of a digest.
@@ -233,15 +258,40 @@ mod tests {
         ];
         let snapshot = |rows: &[Row]| {
             let row = |(id, digest, rights): &Row| {
-                (
-                    id.parse().expect("an id"),
-                    ((*digest).to_owned(), rights.clone()),
-                )
+                let part = Part {
+                    digest: (*digest).to_owned(),
+                    rights: rights.clone(),
+                    limits: Limits::default(),
+                };
+                (id.parse().expect("an id"), part)
             };
             Snapshot(rows.iter().map(row).collect())
         };
         for (old, new, changes) in table {
             assert_eq!(snapshot(old).changes(&snapshot(new)), changes);
+        }
+    }
+
+    #[test]
+    fn a_difference_names_each_limit_that_is_another() {
+        let limits = |memory, queue| Limits {
+            memory,
+            queue,
+            ..Limits::default()
+        };
+        for (old, new, changes) in [
+            (
+                limits(Some(1 << 20), None),
+                limits(Some(1 << 20), None),
+                &[][..],
+            ),
+            (
+                limits(Some(1 << 20), None),
+                limits(Some(1 << 19), Some(3)),
+                &["limits.memory 1 MiB -> 512 KiB", "limits.queue none -> 3"],
+            ),
+        ] {
+            assert_eq!(limit_changes(&old, &new), changes);
         }
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use runner_host::{App, Engine, Events, Refuse, Services, Tenant};
 use runner_manifest::{Manifest, Variables, slug};
 use runner_outbound::Outbound;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinHandle;
 
 use crate::account::{Account, AuditLog};
 use crate::cli::Up;
@@ -17,7 +19,7 @@ use crate::find;
 use crate::load::{self, Loader, Reader};
 use crate::metrics::{Counts, Metrics};
 use crate::otel::Otel;
-use crate::telemetry::{Notice, Telemetry};
+use crate::telemetry::{Notice, Telemetry, escaped};
 use crate::watch::Followed;
 
 /// One app, and what is its own: its log, its account, its numbers, its reloads.
@@ -33,6 +35,8 @@ pub(crate) struct Served {
     pub(crate) followed: Option<Followed>,
     /// Takes wishes that it be reloaded.
     pub(crate) wish: Sender<()>,
+    /// Whether it is the only one of its process.
+    is_alone: bool,
 }
 
 /// An app that is named on the command line.
@@ -58,15 +62,14 @@ pub(crate) fn named(
     directory: Option<&Path>,
     environment: &Environment,
 ) -> Result<Vec<Named>, Failure> {
-    let one = |from: Option<&Path>| {
-        let path = find::manifest(from, directory)?;
+    let one = |path: PathBuf| {
         let variables = environment.variables(&args.app.variables);
         let reader = Reader::at(path, variables.into_iter().collect()).under(&args.operator);
         Ok(vec![Named { reader, name: None }])
     };
     match &args.apps[..] {
-        [] => one(args.app.from.as_deref()),
-        [only] => one(Some(only)),
+        [] => one(find::manifest(args.app.from.as_deref(), directory)?),
+        [only] => one(find::app(only, directory)?),
         several => of_several(several, args, directory, environment),
     }
 }
@@ -78,38 +81,74 @@ fn of_several(
     directory: Option<&Path>,
     environment: &Environment,
 ) -> Result<Vec<Named>, Failure> {
-    let paths = several
-        .iter()
-        .map(|path| find::manifest(Some(path), directory));
-    let paths = all(paths)?;
-    let manifests = all(paths.iter().map(|path| {
+    let find = |path: &PathBuf| match find::app(path, directory) {
+        Err(_) if args.keep_going => Ok(find::missing(path, directory)),
+        found => found,
+    };
+    let paths = all(several.iter().map(find))?;
+    check_twice(several, &paths)?;
+    let mut names: Vec<String> = Vec::new();
+    for path in &paths {
         let reader = Reader::at(path.clone(), Variables::default()).under(&args.operator);
-        reader.without_values().read()
-    }))?;
-    check_clashes(&manifests)?;
+        let name = name(&reader.without_values())?;
+        names.push(name);
+    }
     let given = &args.app.variables;
     for (name, _) in given {
-        check_scope(name, &manifests)?;
+        check_scope(name, &names)?;
     }
-    let named = paths.into_iter().zip(manifests);
+    let named = paths.into_iter().zip(names);
     Ok(named
-        .map(|(path, manifest)| {
-            let variables = environment.variables_of(&slug(&manifest.name), given);
+        .map(|(path, name)| {
+            let variables = environment.variables_of(&slug(&name), given);
             Named {
                 reader: Reader::at(path, variables.into_iter().collect()).under(&args.operator),
-                name: Some(manifest.name),
+                name: Some(name),
             }
         })
         .collect())
 }
 
-/// `shop:token` is the variable `token` of the app `shop`.
-fn check_scope(name: &str, manifests: &[Manifest]) -> Result<(), Failure> {
-    let is_one = |app: &str| {
-        manifests
-            .iter()
-            .any(|manifest| slug(&manifest.name) == slug(app))
+/// An app that is named twice would clash with itself, in words that help nobody.
+fn check_twice(named: &[PathBuf], paths: &[PathBuf]) -> Result<(), Failure> {
+    let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+    let all: Vec<PathBuf> = paths.iter().map(real).collect();
+    let first = |at: usize| all[..at].iter().position(|path| *path == all[at]);
+    let twice = (0..all.len()).find_map(|at| Some((first(at)?, at)));
+    let Some((first, second)) = twice else {
+        return Ok(());
     };
+    let [first, second] =
+        [first, second].map(|at| escaped(&named[at].to_string_lossy()).into_owned());
+    let sentence = match first == second {
+        true => format!("the app `{first}` is named twice"),
+        false => format!("`{first}` and `{second}` are the same app"),
+    };
+    Err(Failure::new(Exit::Usage, sentence, "name each app once"))
+}
+
+/// What an app is called: also one that has mistakes, which are told when it is loaded.
+fn name(reader: &Reader) -> Result<String, Failure> {
+    let manifest = match reader.examine()? {
+        Ok(manifest) => Some(manifest),
+        Err(flawed) => flawed.rest.map(|rest| *rest),
+    };
+    Ok(manifest.map_or_else(|| folder_name(reader.path()), |manifest| manifest.name))
+}
+
+/// What an app is called whose manifest does not say it.
+fn folder_name(manifest: &Path) -> String {
+    let path = std::path::absolute(manifest).unwrap_or_else(|_| manifest.to_owned());
+    let folder = path.parent().and_then(Path::file_name);
+    folder.map_or_else(
+        || "app".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+/// `shop:token` is the variable `token` of the app `shop`.
+fn check_scope(name: &str, apps: &[String]) -> Result<(), Failure> {
+    let is_one = |app: &str| apps.iter().any(|name| slug(name) == slug(app));
     let sentence = match name.split_once(':') {
         Some((app, _)) if is_one(app) => return Ok(()),
         Some((app, _)) => format!("`--variable {name}=…`: there is no app `{app}`"),
@@ -192,6 +231,7 @@ impl Named {
             counts,
             followed: None,
             wish,
+            is_alone: name.is_none(),
         };
         (served, wishes)
     }
@@ -252,8 +292,52 @@ impl Served {
             .await
     }
 
-    /// Says what in its manifest is probably not meant.
+    /// Reads and loads it on a task of its own, when it is its turn.
+    pub(crate) fn start(
+        &self,
+        manifest: Manifest,
+        generation: u64,
+        turns: Arc<Semaphore>,
+    ) -> JoinHandle<Result<Arc<App>, Failure>> {
+        let app = self.clone();
+        tokio::spawn(async move {
+            let _turn = turns.acquire_owned().await;
+            app.load(manifest, generation).await
+        })
+    }
+
+    /// What stands in for it beside these apps, as it cannot be loaded: for its requests, where they are known and no
+    /// other app is for them.
+    pub(crate) fn stand_in(&self, generation: u64, others: &[&Manifest]) -> Arc<App> {
+        let read = self.reader.clone().without_values().examine();
+        let read = match read {
+            Ok(Ok(manifest)) => Some(manifest),
+            Ok(Err(flawed)) => flawed.rest.map(|rest| *rest),
+            Err(_) => None,
+        };
+        let fits = |manifest: &Manifest| {
+            let all = others.iter().copied().chain([manifest]);
+            Manifest::clashes(all).is_empty()
+        };
+        let manifest = read.filter(fits).unwrap_or_else(|| self.unknown());
+        let services = self.loader.services().clone();
+        Arc::new(App::not_loaded(manifest, generation, services))
+    }
+
+    /// Nobody knows what it is for. One that is alone is for everything.
+    fn unknown(&self) -> Manifest {
+        let tenant = &self.loader.services().tenant;
+        let mut manifest = match self.is_alone {
+            true => Manifest::new(tenant.name()),
+            false => Manifest::for_nothing(tenant.name()),
+        };
+        manifest.path = self.reader.path().to_owned();
+        manifest
+    }
+
+    /// Says what in its manifest is probably not meant, as it is about to be served.
     pub(crate) fn warn(&self, manifest: &Manifest) {
+        self.telemetry.follow(manifest);
         for warning in &manifest.warnings {
             self.telemetry.say(&Notice::diagnostic(warning));
         }

@@ -12,17 +12,18 @@ use std::thread;
 use std::time::Duration;
 
 use runner_host::{App, Apps, Services};
+use runner_manifest::Manifest;
 use runner_trigger_http::{
     Announced, Drained, Error, Handle, Limits, Options, Proxies, Server, Tls,
 };
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep};
 
 use crate::account::AuditLog;
-use crate::admin::Admin;
+use crate::admin::{Admin, AdminAddress};
 use crate::banner;
 use crate::cli::{ClientArgs, Global, Up};
 use crate::control::{Control, Predecessor, Subject};
@@ -36,7 +37,7 @@ use crate::print::Print;
 use crate::reload::Reloads;
 use crate::rights::Snapshot;
 use crate::signals::{Signal, Signals};
-use crate::telemetry::{Detail, Notice, Telemetry};
+use crate::telemetry::{Detail, Notice, Telemetry, headed};
 use crate::tenants::{self, Common, Served};
 use crate::watch::Watch;
 use crate::{descriptors, inherited};
@@ -87,6 +88,7 @@ fn serve(
     if let Some(socket) = &inherited {
         inherited::check(socket, args.network.listen)?;
     }
+    check_addresses(args, inherited.as_ref())?;
     let named = tenants::named(args, global.directory.as_deref(), environment)?;
     if let Some(wanted) = args
         .clients
@@ -105,6 +107,8 @@ fn serve(
     let accounts = accounts.map(|(at, app)| app.account(at, &audit, args));
     let accounts = tenants::all(accounts)?;
     let runtime = runtime()?;
+    // Nobody waits for it.
+    drop(runtime.spawn_blocking(runner_host::sweep_files));
     let exit = runtime.block_on(async {
         let engine = load::engine(load::cache_dir(&args.cache, environment))?;
         let otel = Otel::start(&environment.otel, &args.door, telemetry);
@@ -153,6 +157,26 @@ fn serve(
         .iter()
         .for_each(|account| account.finish(telemetry));
     exit
+}
+
+/// Two listeners cannot have one port.
+fn check_addresses(args: &Up, inherited: Option<&TcpListener>) -> Result<(), Failure> {
+    let Some(AdminAddress::Tcp(admin)) = args.operation.admin else {
+        return Ok(());
+    };
+    let inherited = inherited.and_then(|socket| socket.local_addr().ok());
+    let listen = inherited.or(args.network.listen).unwrap_or(LISTEN);
+    let all = |address: SocketAddr| address.ip().is_unspecified();
+    let meet = listen.ip() == admin.ip() || all(listen) || all(admin);
+    if listen.port() != admin.port() || admin.port() == 0 || !meet {
+        return Ok(());
+    }
+    let sentence = format!("`--listen {listen}` and `--admin {admin}` are on the same port");
+    Err(Failure::new(
+        Exit::Usage,
+        sentence,
+        "give one of them another; port 0 takes a free one",
+    ))
 }
 
 /// Whether clients are told causes. Only a developer has a terminal and watches his files.
@@ -288,16 +312,46 @@ impl Service<'_> {
         Ok(())
     }
 
-    /// Loads every app, once it is known that they can be served together.
+    /// Loads every app, as many at once as there are cores, once it is known that they can be served together. All that is
+    /// wrong with any of them is told at once.
     async fn load(&self) -> Result<Vec<Arc<App>>, Failure> {
-        let manifests = tenants::all(self.apps.iter().map(Served::read))?;
-        tenants::check_clashes(&manifests)?;
-        let mut loaded = Vec::new();
-        for (app, manifest) in self.apps.iter().zip(manifests) {
+        let read: Vec<_> = self.apps.iter().map(Served::read).collect();
+        tenants::check_clashes(read.iter().filter_map(|read| read.as_ref().ok()))?;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let turns = Arc::new(Semaphore::new(cores));
+        let start = |(app, read): (&Served, Result<Manifest, Failure>)| {
+            let manifest = read?;
             app.warn(&manifest);
-            loaded.push(app.load(manifest, FIRST).await);
+            Ok(app.start(manifest, FIRST, turns.clone()))
+        };
+        let loading: Vec<_> = self.apps.iter().zip(read).map(start).collect();
+        let mut loaded = Vec::new();
+        for loading in loading {
+            loaded.push(match loading {
+                Ok(task) => task
+                    .await
+                    .unwrap_or_else(|error| Err(Failure::of(Exit::App, &error))),
+                Err(failure) => Err(failure),
+            });
         }
-        tenants::all(loaded)
+        match self.args.keep_going {
+            true => Ok(self.without_broken(loaded)),
+            false => tenants::all(loaded),
+        }
+    }
+
+    /// All of them, each that could not be loaded with what stands in for it.
+    fn without_broken(&self, loaded: Vec<Result<Arc<App>, Failure>>) -> Vec<Arc<App>> {
+        let mut apps: Vec<Arc<App>> = loaded.iter().flatten().cloned().collect();
+        for (at, loaded) in loaded.into_iter().enumerate() {
+            let Err(failure) = loaded else { continue };
+            let served = &self.apps[at];
+            served.telemetry.say(&not_loaded(&failure));
+            let others: Vec<_> = apps.iter().map(|app| app.manifest()).collect();
+            let app = served.stand_in(FIRST, &others);
+            apps.insert(at, app);
+        }
+        apps
     }
 
     /// Reloads each app by itself, whatever the others do.
@@ -518,6 +572,19 @@ impl Service<'_> {
             .say(&Notice::new("stopped", text).with("cut", drained.cut));
         Ok(Exit::Done)
     }
+}
+
+/// Why an app is not among those that are served.
+fn not_loaded(failure: &Failure) -> Notice {
+    const WAITS: &str = "it answers 503 until a reload can load it";
+    Notice::new(
+        "not-loaded",
+        format!("{}\n\nnot loaded: {WAITS}", headed(&failure.text)),
+    )
+    .with("message", WAITS)
+    .with("text", failure.text.clone())
+    .with_diagnostics(failure)
+    .important()
 }
 
 /// What clients may take, of a machine with so many descriptors.
