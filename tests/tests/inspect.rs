@@ -473,3 +473,18 @@ async fn what_is_no_component_is_helped_in_words_of_who_named_it() {
         assert_eq!((said.code, said.stderr), (1, expected));
     }
 }
+
+#[tokio::test]
+async fn a_server_that_has_an_older_manifest_than_the_file_is_told() {
+    let app = App::probe("");
+    let _server = Server::start(&app, &[]).await;
+    let manifest = fs::read_to_string(app.manifest()).expect("there");
+    let older = "by an older manifest: it was written after that was loaded\n";
+    for is_behind in [false, true] {
+        let report = inspected(&app, &["probe"]).await;
+        assert_eq!(report["running"][0]["manifest_is_newer"], is_behind);
+        let said = run(app.path(), &["inspect", "probe"]).await;
+        assert_eq!(said.stdout.contains(older), is_behind, "{}", said.stdout);
+        app.write(&format!("{manifest}# changed\n"));
+    }
+}

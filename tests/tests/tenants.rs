@@ -600,3 +600,39 @@ async fn people_see_which_app_was_not_reloaded_and_which_was_observed() {
         assert!(told.clone().any(|line| patch(&line)), "{:#?}", stopped.log);
     }
 }
+
+#[tokio::test]
+async fn check_takes_several_apps_and_tells_what_is_wrong_with_all() {
+    let (a, b) = (app("a", "", ""), app("b", "host = \"b.test\"", ""));
+    let lacking = "files = [\"none/*\"]\nkey_value_stores = [\"default\"]";
+    let c = App::new(&text("c", "base = \"/c\"", lacking).replace("guest:probe", "c.wasm"));
+    let d = app("d", "", "");
+    let [pa, pb, pc, pd] = [&a, &b, &c, &d].map(|app| path(app));
+    let said = run(a.path(), &["check", &pa, &pb]).await;
+    let fine = "ok: 1 component, 1 route, 0 warnings\n".repeat(2);
+    assert_eq!(
+        (said.code, said.stdout, said.stderr),
+        (0, fine, String::new())
+    );
+    for (apps, exit, expected) in [
+        (
+            &[&*pa, &*pc][..],
+            1,
+            &["component-missing", "files-nothing", "not-provided"][..],
+        ),
+        (&[&*pa, &*pd], 2, &["same-requests"]),
+    ] {
+        let args = [&["check", "--format", "json"], apps].concat();
+        let said = run(a.path(), &args).await;
+        let document: Value = serde_json::from_str(&said.stdout).expect("one document");
+        let of_apps = document["apps"].as_array().expect("a list").iter();
+        let lists = of_apps.chain([&document]);
+        let found = lists.flat_map(|of| of["diagnostics"].as_array().expect("a list"));
+        let mut codes: Vec<_> = found
+            .map(|found| found["code"].as_str().expect("a code"))
+            .collect();
+        codes.sort_unstable();
+        assert_eq!((said.code, &codes[..]), (exit, expected));
+        assert_eq!(document["exit"], exit);
+    }
+}

@@ -187,9 +187,19 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn load(&self, events: &Events) -> Result<(Handler, Loaded), Vec<Diagnostic>> {
         let started = Instant::now();
-        self.refuse_unsupported()?;
         let within = self.within()?;
-        let artifact = self.read(within.as_ref())?;
+        let artifact = match (self.refuse_unsupported(), self.read(within.as_ref())) {
+            (Ok(()), Ok(artifact)) => artifact,
+            (unsupported, read) => {
+                // Whoever mends one of these would meet the next.
+                let files = self.files(within.as_ref()).err();
+                // A source that is no file is among what is not supported.
+                let is_file = matches!(self.wanted.source, Source::Local { .. });
+                let read = read.err().filter(|_| is_file || unsupported.is_ok());
+                let found = [unsupported.err(), read, files];
+                return Err(found.into_iter().flatten().flatten().collect());
+            }
+        };
         let Ready {
             component,
             compiled,

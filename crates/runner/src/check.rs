@@ -1,9 +1,12 @@
 //! `runner check`: everything that would stop a start, and everything that is granted and never used.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use runner_host::{App, Event, Events};
-use runner_manifest::{Component, Diagnostic, Error, Flawed, Level, Manifest, Source};
+use runner_manifest::{
+    Component, Diagnostic, Error, Flawed, Level, Manifest, Source, Variables, slug,
+};
 use runner_outbound::{Options, Outbound};
 use serde_json::{Value, json};
 
@@ -13,8 +16,8 @@ use crate::environment::Environment;
 use crate::exit::{Exit, Failure};
 use crate::load::{self, Reader};
 use crate::print::Print;
-use crate::telemetry::escaped;
-use crate::up;
+use crate::telemetry::{escaped, short_safe};
+use crate::{find, tenants, up};
 
 /// What was found; `App` only when nothing is wrong.
 struct Report {
@@ -30,17 +33,90 @@ pub(crate) fn run(
     environment: &Environment,
     print: &Print,
 ) -> Result<Exit, Failure> {
-    let reader = Reader::new(&args.app, global.directory.as_deref(), environment)?;
-    let reader = reader.under(&args.operator).without_values();
-    let report = match reader.examine()? {
-        Ok(manifest) => load(manifest, args, environment, print)?,
-        Err(flawed) => beside_flaws(flawed, args, environment, print)?,
+    let paths = match &args.apps[..] {
+        [] => vec![find::manifest(
+            args.app.from.as_deref(),
+            global.directory.as_deref(),
+        )?],
+        apps => {
+            let find = |app: &PathBuf| find::app(app, global.directory.as_deref());
+            tenants::all(apps.iter().map(find))?
+        }
     };
-    match args.format.format {
-        Format::Text => report.print(print),
-        Format::Json => print.data(&crate::telemetry::short_safe(&report.json())),
+    let mut reports = Vec::new();
+    for path in &paths {
+        reports.push(report(path, args, environment, print)?);
     }
-    Ok(report.exit)
+    let together = together(&reports);
+    match args.format.format {
+        Format::Text => {
+            reports.iter().for_each(|report| report.print(print));
+            if !together.is_empty() {
+                let diagnostics = together.clone();
+                print.talk(&Error { diagnostics }.to_string());
+            }
+        }
+        Format::Json => print.data(&short_safe(&document(&reports, &together))),
+    }
+    Ok(exit(&reports, &together))
+}
+
+/// What is found of one app.
+fn report(
+    path: &Path,
+    args: &Check,
+    environment: &Environment,
+    print: &Print,
+) -> Result<Report, Failure> {
+    let reader = |variables: Variables| {
+        let reader = Reader::at(path.to_owned(), variables);
+        reader.under(&args.operator).without_values()
+    };
+    let given = &args.app.variables;
+    let variables = match args.apps.len() {
+        0 | 1 => environment.variables(given),
+        _ => {
+            let name = tenants::name(&reader(Variables::default()))?;
+            environment.variables_of(&slug(&name), given)
+        }
+    };
+    let reader = reader(variables.into_iter().collect());
+    match reader.examine()? {
+        Ok(manifest) => load(manifest, args, environment, print),
+        Err(flawed) => beside_flaws(flawed, args, environment, print),
+    }
+}
+
+/// What is wrong with serving them all.
+fn together(reports: &[Report]) -> Vec<Diagnostic> {
+    let apps = reports.iter().filter_map(|report| report.app.as_ref());
+    Manifest::clashes(apps.map(App::manifest))
+}
+
+/// As the first of them that is wrong ends, or as they end together.
+fn exit(reports: &[Report], together: &[Diagnostic]) -> Exit {
+    let wrong = reports.iter().find(|report| report.exit != Exit::Done);
+    match wrong {
+        Some(report) => report.exit,
+        None if together.is_empty() => Exit::Done,
+        None => Exit::Usage,
+    }
+}
+
+/// One app's own document, or one with those of several in it.
+fn document(reports: &[Report], together: &[Diagnostic]) -> Value {
+    if let [report] = reports {
+        return report.json();
+    }
+    let exit = exit(reports, together);
+    let together = together.iter().map(crate::telemetry::diagnostic);
+    json!({
+        "schema": 1,
+        "ok": exit == Exit::Done,
+        "exit": exit.number(),
+        "apps": reports.iter().map(Report::json).collect::<Vec<_>>(),
+        "diagnostics": together.map(Value::Object).collect::<Vec<_>>(),
+    })
 }
 
 /// What is wrong with a manifest, and with those of its components whose files are there all the same.

@@ -150,6 +150,9 @@ pub(crate) struct Up {
 /// `runner check`.
 #[derive(Args, Debug)]
 pub(crate) struct Check {
+    /// What to check: manifests, or folders that hold one; of several, also whether they can be served together
+    #[arg(value_name = "APP", conflicts_with = "from")]
+    pub(crate) apps: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) app: AppArgs,
     #[command(flatten)]

@@ -128,7 +128,7 @@ fn check_twice(named: &[PathBuf], paths: &[PathBuf]) -> Result<(), Failure> {
 }
 
 /// What an app is called: also one that has mistakes, which are told when it is loaded.
-fn name(reader: &Reader) -> Result<String, Failure> {
+pub(crate) fn name(reader: &Reader) -> Result<String, Failure> {
     let manifest = match reader.examine()? {
         Ok(manifest) => Some(manifest),
         Err(flawed) => flawed.rest.map(|rest| *rest),

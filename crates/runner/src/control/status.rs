@@ -27,8 +27,15 @@ pub(super) fn of(app: &App) -> Value {
         "manifest": path.to_string_lossy(),
         "generation": app.generation(),
         "since": rfc3339(app.since()),
+        "manifest_is_newer": is_newer(manifest, app),
         "components": components,
     })
+}
+
+/// Whether the manifest has been written since the app was loaded from it.
+fn is_newer(manifest: &Path, app: &App) -> bool {
+    let written = std::fs::metadata(manifest).and_then(|found| found.modified());
+    written.is_ok_and(|written| written > app.since())
 }
 
 fn component(app: &App, id: &ComponentId) -> Option<Value> {

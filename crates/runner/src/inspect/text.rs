@@ -142,6 +142,12 @@ impl Page {
             let its = safe(short(&running.digest));
             self.line("", &format!("by another file than this one: sha256 {its}"));
         }
+        if running.is_behind {
+            self.line(
+                "",
+                "by an older manifest: it was written after that was loaded",
+            );
+        }
         let used: Vec<_> = running
             .rights
             .iter()

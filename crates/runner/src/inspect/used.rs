@@ -11,6 +11,8 @@ pub(super) struct Running {
     pub(super) generation: u64,
     pub(super) since: String,
     pub(super) digest: String,
+    /// Whether the manifest was written after the server loaded it.
+    pub(super) is_behind: bool,
     pub(super) requests: u64,
     pub(super) denied: u64,
     /// Each right, and how often it was used; none where that is not known.
@@ -37,6 +39,7 @@ impl Running {
             generation: answer["generation"].as_u64().unwrap_or_default(),
             since: text(&answer["since"]),
             digest: text(&component["digest"]),
+            is_behind: answer["manifest_is_newer"].as_bool().unwrap_or_default(),
             requests: used["requests"].as_u64().unwrap_or_default(),
             denied: used["denied"].as_u64().unwrap_or_default(),
             rights: rights(&component["grants"], used),
@@ -57,6 +60,7 @@ impl Running {
             "since": self.since,
             "digest": self.digest,
             "same_file": self.digest == digest,
+            "manifest_is_newer": self.is_behind,
             "requests": self.requests,
             "denied": self.denied,
             "rights": self.rights.iter().map(right).collect::<Vec<_>>(),
