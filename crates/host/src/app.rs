@@ -147,7 +147,8 @@ impl App {
             &services.tenant,
             &services.events,
         )
-        .await?;
+        .await
+        .inspect_err(|_| services.tenant.doors().forget())?;
         let (mut handlers, mut loaded) = (BTreeMap::new(), BTreeMap::new());
         for (handler, about) in built {
             handlers.insert(handler.id.clone(), handler);

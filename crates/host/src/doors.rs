@@ -70,6 +70,14 @@ impl Doors {
         inner.app.clone()
     }
 
+    /// Forgets what nobody has: of a load that failed, whose components may all have new names.
+    pub(crate) fn forget(&self) {
+        let mut inner = self.lock();
+        inner
+            .components
+            .retain(|_, door| Arc::strong_count(door) > 1);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,6 +165,13 @@ mod tests {
         let (_, app) = load(&doors, &manifest(3, &[("y", 3)]));
         assert_eq!(app, Some(3), "what it has once it keeps");
         assert_eq!(doors.lock().components.len(), 1);
+
+        let failed = doors.of(&"z".parse().unwrap(), &Limits::default());
+        doors.forget();
+        assert_eq!(doors.lock().components.len(), 2, "of `y` and `z`");
+        drop((failed, third));
+        doors.forget();
+        assert_eq!(doors.lock().components.len(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,9 +33,7 @@ impl Places {
     /// From now on there are so many. To be called by one at a time.
     pub(crate) fn set_most(&self, most: u32) {
         let before = self.most.swap(most, Ordering::Relaxed);
-        for _ in before..most {
-            self.give_back();
-        }
+        self.give_back(most.saturating_sub(before) as usize);
         let fewer = before.saturating_sub(most) as usize;
         let gone = self.free.forget_permits(fewer);
         self.owed.fetch_add(fewer - gone, Ordering::Relaxed);
@@ -57,18 +55,21 @@ impl Places {
         Taken(self.clone())
     }
 
-    fn give_back(&self) {
+    /// Pays what is owed first.
+    fn give_back(&self, many: usize) {
         let order = Ordering::Relaxed;
-        let one_less = |owed: usize| owed.checked_sub(1);
-        if self.owed.fetch_update(order, order, one_less).is_err() {
-            self.free.add_permits(1);
+        let pay = |owed: usize| (owed > 0).then(|| owed.saturating_sub(many));
+        let owed = self.owed.fetch_update(order, order, pay).unwrap_or(0);
+        let free = many.saturating_sub(owed);
+        if free > 0 {
+            self.free.add_permits(free);
         }
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.0.give_back();
+        self.0.give_back(1);
     }
 }
 
@@ -91,6 +92,7 @@ mod tests {
             (2, 2, 1, 0, 1),
             (5, 1, 3, 2, 3),
             (5, 5, 0, 0, 0),
+            (0, 0, 2, 2, 2),
         ] {
             let row = format!("{taken} of {before}, then {after}");
             let places = Arc::new(Places::new(before));
@@ -100,6 +102,16 @@ mod tests {
             drop(held);
             assert_eq!(free(&places), free_when_all_are_back, "{row}");
             assert_eq!(places.most(), after, "{row}");
+        }
+    }
+
+    #[test]
+    fn there_can_be_as_many_as_a_number_says() {
+        let places = Arc::new(Places::new(1));
+        let _held = places.try_take().unwrap();
+        for most in [u32::MAX, 0, u32::MAX, 1] {
+            places.set_most(most);
+            assert_eq!(places.try_take().is_some(), most > 1);
         }
     }
 
