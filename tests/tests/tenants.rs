@@ -607,7 +607,7 @@ async fn check_takes_several_apps_and_tells_what_is_wrong_with_all() {
     let lacking = "files = [\"none/*\"]\nkey_value_stores = [\"default\"]";
     let c = App::new(&text("c", "base = \"/c\"", lacking).replace("guest:probe", "c.wasm"));
     let d = app("d", "", "");
-    let [pa, pb, pc, pd] = [&a, &b, &c, &d].map(|app| path(app));
+    let [pa, pb, pc, pd] = [&a, &b, &c, &d].map(path);
     let said = run(a.path(), &["check", &pa, &pb]).await;
     let fine = "ok: 1 component, 1 route, 0 warnings\n".repeat(2);
     assert_eq!(
