@@ -176,7 +176,13 @@ impl App {
 
     /// What stands in for an app that cannot be loaded: of its manifest only who it is and what it is for is looked at, and
     /// each request is refused with [`Error::NotLoaded`].
-    pub fn not_loaded(manifest: Manifest, generation: u64, services: Services) -> App {
+    pub fn not_loaded(
+        engine: &Engine,
+        manifest: Manifest,
+        generation: u64,
+        services: Services,
+    ) -> App {
+        let quota = engine.quota(services.tenant.id());
         App {
             manifest: manifest.without_components(),
             handlers: BTreeMap::new(),
@@ -185,6 +191,8 @@ impl App {
             denials: Denials::default(),
             generation,
             since: SystemTime::now(),
+            engine: engine.clone(),
+            quota,
             state: Loading::Failed,
         }
     }

@@ -193,6 +193,11 @@ impl Loader {
         &self.services
     }
 
+    /// What stands in for an app of this manifest: see [`App::not_loaded`].
+    pub(crate) fn stand_in(&self, manifest: Manifest, generation: u64) -> App {
+        App::not_loaded(&self.engine, manifest, generation, self.services.clone())
+    }
+
     /// Loads every component; on a task of its own, so that a long compile never holds up who asks.
     pub(crate) async fn load(
         &self,

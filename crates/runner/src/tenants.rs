@@ -320,8 +320,7 @@ impl Served {
             Manifest::clashes(all).is_empty()
         };
         let manifest = read.filter(fits).unwrap_or_else(|| self.unknown());
-        let services = self.loader.services().clone();
-        Arc::new(App::not_loaded(manifest, generation, services))
+        Arc::new(self.loader.stand_in(manifest, generation))
     }
 
     /// Nobody knows what it is for. One that is alone is for everything.
