@@ -303,18 +303,18 @@ async fn the_log_for_programs_says_the_same_as_check() {
 
 #[tokio::test]
 async fn a_warning_in_the_log_for_programs_has_its_code() {
-    let app = App::probe("[component.probe.limits]\ninstance_reuse = \"never\"");
+    let app = App::probe("allowed_http_hosts = [\"a.test\"]");
     let server = Server::start(&app, &[]).await;
     let warning = server.logged(|line| line["event"] == "warning").await;
     let place =
         ["code", "file", "line", "column", "end_line", "end_column"].map(|part| &warning[part]);
     let expected: [Value; 6] = [
-        "limit-not-enforced".into(),
+        "old-rule-key".into(),
         "spin-like.toml".into(),
-        10.into(),
-        18.into(),
-        10.into(),
-        25.into(),
+        9.into(),
+        22.into(),
+        9.into(),
+        32.into(),
     ];
     assert_eq!(place, expected.each_ref());
 }

@@ -335,33 +335,6 @@ async fn a_core_module_of_wasip1_with_its_types_is_made_a_component() {
     );
 }
 
-#[tokio::test]
-async fn a_limit_that_is_not_enforced_is_warned_of_and_one_that_is_is_not() {
-    let limits = [("instance_reuse", "\"never\"")];
-    let enforced = "cpu = \"1 s\"\nmemory = \"64 MiB\"\nrequest_timeout = \"10 s\"\nresponse_timeout = \"10 s\"\n\
-        outbound_concurrency = 4\noutbound_rate = \"100/s\"\nrequest_body = \"1 MiB\"\nresponse_body = \"1 MiB\"\n\
-        log_rate = \"1 MiB/s\"\nconcurrency = 4\nqueue = 4\n";
-    let lines: String = limits
-        .iter()
-        .map(|(key, value)| format!("{key} = {value}\n"))
-        .collect();
-    let app = App::probe(&format!("[component.probe.limits]\n{enforced}{lines}"));
-
-    let server = Server::start(&app, &[]).await;
-
-    let log = server.log();
-    let mut warned: Vec<_> = log
-        .iter()
-        .filter(|line| line["event"] == "warning")
-        .map(|line| line["message"].as_str().expect("text"))
-        .collect();
-    warned.sort_unstable();
-    let mut expected =
-        limits.map(|(key, _)| format!("`{key}` is not enforced by this version of runner"));
-    expected.sort_unstable();
-    assert_eq!(warned, expected);
-}
-
 /// Whether the code of its one component came from the cache.
 async fn was_cached(app: &App, args: &[&str]) -> bool {
     let server = Server::start(app, args).await;

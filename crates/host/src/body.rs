@@ -17,6 +17,7 @@ use wasmtime_wasi_http::WasiBody;
 use crate::apart::Answer;
 use crate::event::{Event, Events, Outcome, Record, RequestId};
 use crate::seat::Seated;
+use crate::shelf::Spare;
 use crate::{BoxError, Error, caps};
 
 /// The body of a response.
@@ -52,8 +53,8 @@ struct Written {
 
 /// The run of a guest that has answered.
 pub(crate) enum Run {
-    /// It has ended.
-    Over,
+    /// It has ended, and its instance may serve again if its response ends well.
+    Over(Spare),
     /// It goes on.
     GoesOn(Seated),
     /// It has ended badly, and nobody was told yet.
@@ -65,8 +66,18 @@ impl Run {
     fn goes_on(&self) {
         match self {
             Run::GoesOn(guest) => guest.goes_on(),
-            Run::Over | Run::Failed(_) => {}
+            Run::Over(_) | Run::Failed(_) => {}
         }
+    }
+
+    /// Takes it, and leaves one that is over.
+    fn take(&mut self) -> Run {
+        std::mem::replace(self, Run::over())
+    }
+
+    /// One of which nothing is left.
+    fn over() -> Run {
+        Run::Over(Spare::default())
     }
 }
 
@@ -140,13 +151,17 @@ impl Body {
     pub fn detach(mut self) -> Body {
         let record = self.record.take();
         match std::mem::replace(&mut self.source, Source::Bytes(Full::default())) {
-            Source::Guest(mut written) if !matches!(written.run, Run::Over) => {
-                let faults = record.as_ref().and_then(Recorder::faults);
-                written.faults.clone_from(&faults);
-                tokio::spawn(in_time(written.drain(), faults));
-            }
+            Source::Guest(mut written) => match written.run.take() {
+                Run::Over(spare) => spare.keep(),
+                run => {
+                    let faults = record.as_ref().and_then(Recorder::faults);
+                    written.run = run;
+                    written.faults.clone_from(&faults);
+                    tokio::spawn(in_time(written.drain(), faults));
+                }
+            },
             Source::Apart(answer) => answer.detach(),
-            Source::Guest(_) | Source::Bytes(_) => {}
+            Source::Bytes(_) => {}
         }
         Body {
             source: Source::Bytes(Full::default()),
@@ -209,7 +224,7 @@ impl Written {
         self.run.goes_on();
         let mut frame = Pin::new(&mut self.body).poll_frame(cx);
         match &frame {
-            Poll::Pending if !matches!(self.run, Run::Over) => {
+            Poll::Pending if !matches!(self.run, Run::Over(_)) => {
                 self.poll_guest(cx, record.as_deref_mut());
                 frame = Pin::new(&mut self.body).poll_frame(cx);
             }
@@ -226,14 +241,14 @@ impl Written {
             false => self.is_too_long(&frame),
         };
         if let Some(error) = cut {
-            self.run = Run::Over;
+            self.run = Run::over();
             self.fail(&error, record);
             return Poll::Ready(Some(Err(CutShort.into())));
         }
         match frame {
             Poll::Ready(None) if self.failed => Poll::Ready(Some(Err(CutShort.into()))),
             Poll::Ready(Some(Ok(frame))) if is_too_much(&frame, record.as_deref()) => {
-                self.run = Run::Over;
+                self.run = Run::over();
                 let what = "a body that is longer than its `content-length`".to_owned();
                 self.fail(&Error::NotHttp(what), record);
                 Poll::Ready(Some(Err(CutShort.into())))
@@ -280,21 +295,25 @@ impl Written {
 
     fn poll_guest(&mut self, cx: &mut Context<'_>, record: Option<&mut Recorder>) {
         let ended = match &mut self.run {
-            Run::Over => return,
+            Run::Over(_) => return,
             Run::GoesOn(guest) => match Pin::new(guest).poll(cx) {
                 Poll::Pending => return,
                 Poll::Ready(ended) => ended,
             },
-            Run::Failed(_) => Ok(()),
+            Run::Failed(_) => Ok(Spare::default()),
         };
-        let ended = match std::mem::replace(&mut self.run, Run::Over) {
+        let ended = match self.run.take() {
             Run::Failed(error) => Err(error),
-            Run::Over | Run::GoesOn(_) => ended,
+            Run::Over(_) | Run::GoesOn(_) => ended,
         };
-        if let Err(error) = ended {
-            self.fail(&error, record);
-        } else if let Some(record) = record {
-            record.execution_ended();
+        match ended {
+            Err(error) => self.fail(&error, record),
+            Ok(spare) => {
+                self.run = Run::Over(spare);
+                if let Some(record) = record {
+                    record.execution_ended();
+                }
+            }
         }
     }
 
@@ -318,14 +337,18 @@ impl Written {
         self.run.goes_on();
         let mut nobody = Context::from_waker(Waker::noop());
         self.poll_guest(&mut nobody, record.as_deref_mut());
-        if let Run::GoesOn(guest) = std::mem::replace(&mut self.run, Run::Over)
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let faults = match record {
-                Some(record) => record.faults(),
-                None => self.faults.clone(),
-            };
-            runtime.spawn(in_time(finish(guest, faults.clone()), faults));
+        match self.run.take() {
+            Run::GoesOn(guest) => {
+                let faults = match record {
+                    Some(record) => record.faults(),
+                    None => self.faults.clone(),
+                };
+                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                    runtime.spawn(in_time(finish(guest, faults.clone()), faults));
+                }
+            }
+            Run::Over(spare) if !self.failed => spare.keep(),
+            Run::Over(_) | Run::Failed(_) => {}
         }
     }
 
@@ -350,8 +373,10 @@ pub(crate) fn bytes_of(frame: &Frame<Bytes>) -> u64 {
 
 /// The rest of a guest's run.
 async fn finish(guest: Seated, faults: Option<Faults>) {
-    if let (Err(error), Some(faults)) = (guest.await, faults) {
-        faults.tell(&error);
+    match (guest.await, faults) {
+        (Ok(spare), _) => spare.keep(),
+        (Err(error), Some(faults)) => faults.tell(&error),
+        (Err(_), None) => {}
     }
 }
 

@@ -44,6 +44,17 @@ pub const INSTANCES: u32 = 2000;
 /// the rest is for the host, its sockets, and whoever else is there.
 pub const OF_MEMORY: (u64, u64) = (3, 4);
 
+/// How long an instance waits for its next request, where `instance_reuse` lets it serve another: under load the next is
+/// there at once, and who is not asked for holds no memory.
+pub const IDLE: Duration = Duration::from_secs(10);
+/// Instances of one component that wait: the guests that answer at once are as many as there are cores, and each that waits
+/// may hold all of its `memory`.
+pub const IDLE_PER_COMPONENT: usize = 4;
+/// Instances that wait, of all components: a tenth of [`INSTANCES`], so that they never leave those who serve without.
+pub const IDLE_INSTANCES: usize = 100;
+/// Requests that one instance serves: making it costs little beside so many, and what it leaks has an end.
+pub const REQUESTS_PER_INSTANCE: u32 = 1000;
+
 /// Requests that a component serves at once.
 pub const CONCURRENCY: u32 = 256;
 /// Requests that wait until one of those is done; the next are refused at once.

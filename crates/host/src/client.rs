@@ -84,8 +84,9 @@ fn set_authority_02(
         let path = call.path_with_query.as_deref().unwrap_or("/");
         let asked = Asked::new(&method_02(&call.method), without_query(path));
         let setter = "wasi:http/types.outgoing-request.set-authority";
-        let outgoing = &store.data().outgoing;
-        outgoing.refused(setter, &scheme, &authority, &asked);
+        if let Some(outgoing) = store.data().outgoing() {
+            outgoing.refused(setter, &scheme, &authority, &asked);
+        }
     }
     Ok((set,))
 }
@@ -107,8 +108,9 @@ fn set_authority_03(
         let path = call.path_with_query.as_ref();
         let asked = Asked::new(&call.method, path.map_or("/", PathAndQuery::path));
         let setter = "wasi:http/types.request.set-authority";
-        let outgoing = &store.data().outgoing;
-        outgoing.refused(setter, &scheme, &authority, &asked);
+        if let Some(outgoing) = store.data().outgoing() {
+            outgoing.refused(setter, &scheme, &authority, &asked);
+        }
     }
     Ok((set,))
 }
@@ -145,7 +147,11 @@ fn handle_02(
     }
     // A URI with an authority and without a path is not one that can be built.
     call.path_with_query.get_or_insert_with(|| "/".into());
-    match outgoing_handler::Host::handle(&mut http, request, options) {
+    let own = options.as_ref().map(|own| Resource::new_own(own.rep()));
+    let called = outgoing_handler::Host::handle(&mut http, request, options);
+    // Below us they are read, and would stay for as long as the instance.
+    let _: Option<Result<RequestOptions, _>> = own.map(|own| http.table.delete(own));
+    match called {
         Ok(response) => Ok((Ok(response),)),
         Err(error) => Ok((Err(error.downcast()?),)),
     }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use runner_manifest::{
-    Build, Code, Component as Wanted, ComponentId, Diagnostic, Manifest, Place, Resolution, Source,
+    Build, Code, Component as Wanted, ComponentId, Diagnostic, InstanceReuse, Manifest, Place,
+    Resolution, Source,
 };
 use runner_outbound::Grants;
 use tokio::sync::Semaphore;
@@ -25,6 +26,7 @@ use crate::handler::Handler;
 use crate::imports;
 use crate::limit::Hits;
 use crate::log::ComponentLog;
+use crate::shelf::Shelf;
 use crate::state::State;
 use crate::tenant::Tenant;
 use crate::usage::Usage;
@@ -187,6 +189,7 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn load(&self, events: &Events) -> Result<(Handler, Loaded), Vec<Diagnostic>> {
         let started = Instant::now();
+        self.refuse_concurrent()?;
         let within = self.within()?;
         let artifact = match (self.refuse_unsupported(), self.read(within.as_ref())) {
             (Ok(()), Ok(artifact)) => artifact,
@@ -234,6 +237,31 @@ impl Loader<'_> {
             .iter()
             .map(|unsupported| unsupported.diagnostic.clone())
             .collect())
+    }
+
+    /// One instance for several requests at once: their calls and lines could not be told from one another.
+    fn refuse_concurrent(&self) -> Result<(), Vec<Diagnostic>> {
+        if self.wanted.limits.instance_reuse != Some(InstanceReuse::Concurrent) {
+            return Ok(());
+        }
+        let what = "asks for `concurrent`, which is not supported by this version";
+        let mut error = self.diagnostic(Code::ReuseNotProvided, what);
+        if let Some(place) = self.wanted.grants.get("instance_reuse") {
+            error.place = Some(place.clone());
+        }
+        Err(vec![error.help(
+            "use `serial`: an instance serves one request after the other",
+        )])
+    }
+
+    /// Where instances wait for their next request, if they serve several.
+    fn shelf(&self) -> Option<Arc<Shelf>> {
+        match self.wanted.limits.instance_reuse {
+            None | Some(InstanceReuse::Never) => None,
+            Some(InstanceReuse::Serial | InstanceReuse::Concurrent) => {
+                Some(Shelf::new(self.engine.idle().clone()))
+            }
+        }
     }
 
     /// What holds it to the files of its app, where the operator wants that.
@@ -525,6 +553,7 @@ impl Loader<'_> {
             admission: door.admission.clone(),
             of_app: None,
             _door: door,
+            shelf: self.shelf(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::artifact::Artifact;
@@ -32,6 +33,8 @@ struct Inner {
     untold: Mutex<Option<String>>,
     pace: Arc<Pace>,
     behind: Behind,
+    /// Places of instances that wait for another request.
+    idle: Arc<Semaphore>,
     _ticker: Ticker,
 }
 
@@ -80,6 +83,7 @@ impl Engine {
                 untold: Mutex::new(untold),
                 pace,
                 behind: Behind::default(),
+                idle: Arc::new(Semaphore::new(caps::IDLE_INSTANCES)),
                 _ticker: ticker,
             }),
         })
@@ -130,6 +134,11 @@ impl Engine {
     /// By what its guests compute one after another.
     pub(crate) fn pace(&self) -> &Arc<Pace> {
         &self.inner.pace
+    }
+
+    /// How many instances may wait for another request, of all components together.
+    pub(crate) fn idle(&self) -> &Arc<Semaphore> {
+        &self.inner.idle
     }
 
     pub(crate) fn cache(&self) -> Option<&Cache> {

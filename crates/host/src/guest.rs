@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
-use wasmtime_wasi_http::handler::ProxyPre;
+use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::{Error as HttpError, FieldMap, FieldMapError, WasiBody, WasiHttpView};
@@ -18,6 +18,7 @@ use wasmtime_wasi_http::{Error as HttpError, FieldMap, FieldMapError, WasiBody, 
 use crate::gate::Place;
 use crate::meter::Meter;
 use crate::quota::Quota;
+use crate::shelf::Spare;
 use crate::state::{Refused, State};
 use crate::ticker::Pace;
 use crate::{Error, caps};
@@ -33,7 +34,7 @@ pub(crate) type Reply = oneshot::Sender<Answer>;
 /// What it computes is charged, all of it: making the instance, what that starts, what the guest does after its response.
 /// Once it has had its slice, or its tenant more than its part, it is polled only while it holds a place of its engine's gate.
 pub(crate) struct Guest {
-    run: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
+    run: Pin<Box<dyn Future<Output = Result<Spare, Error>> + Send>>,
     meter: Arc<Meter>,
     pace: Arc<Pace>,
     quota: Arc<Quota>,
@@ -42,7 +43,7 @@ pub(crate) struct Guest {
 
 impl Guest {
     pub(crate) fn new(
-        run: impl Future<Output = Result<(), Error>> + Send + 'static,
+        run: impl Future<Output = Result<Spare, Error>> + Send + 'static,
         meter: Arc<Meter>,
         pace: Arc<Pace>,
         quota: Arc<Quota>,
@@ -58,9 +59,9 @@ impl Guest {
 }
 
 impl Future for Guest {
-    type Output = Result<(), Error>;
+    type Output = Result<Spare, Error>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Spare, Error>> {
         let guest = &mut *self;
         if guest.meter.was_past_its_slice() || guest.quota.is_in_debt() {
             let gate = &guest.pace.gate;
@@ -91,8 +92,7 @@ impl Drop for Guest {
 #[error("its time is up")]
 struct Spent;
 
-/// A store for one request. A guest that computes is looked at at every beat: it is stopped once its time is up, and gives
-/// way once it has had its slice.
+/// A store of one instance, whose first request is on the account of `meter`.
 pub(crate) fn store(
     engine: &wasmtime::Engine,
     state: State,
@@ -103,6 +103,13 @@ pub(crate) fn store(
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(caps::HOSTCALL_FUEL);
     store.set_max_component_handles(caps::RESOURCES);
+    watch(&mut store, meter);
+    Ok(store)
+}
+
+/// A guest that computes is looked at at every beat: it is stopped once its time is up, and gives way once it has had its
+/// slice.
+pub(crate) fn watch(store: &mut Store<State>, meter: Arc<Meter>) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         if meter.is_spent() {
@@ -116,7 +123,6 @@ pub(crate) fn store(
         let give_way = Box::pin(tokio::task::yield_now());
         Ok(UpdateDeadline::YieldCustom(1, give_way))
     });
-    Ok(store)
 }
 
 /// Makes an instance, has it handle `request`, gives its answer to `reply` as soon as it is there, and ends when the
@@ -127,20 +133,27 @@ pub(crate) async fn run(
     meter: Arc<Meter>,
     request: Request<WasiBody>,
     reply: Reply,
-) -> Result<(), Error> {
-    let ended = serve(&pre, &mut store, request, reply).await;
-    ended.map_err(|error| failure(&error, store.data(), &meter))
+) -> Result<Spare, Error> {
+    let ended = async {
+        let proxy = pre.instantiate_async(&mut store).await?;
+        serve(&proxy, &mut store, request, reply).await
+    };
+    let ended = ended.await;
+    match ended {
+        Ok(()) => Ok(Spare::default()),
+        Err(error) => Err(failure(&error, store.data(), &meter)),
+    }
 }
 
-async fn serve(
-    pre: &ProxyPre<State>,
+/// Has an instance handle `request`, and ends when it has nothing left to do.
+pub(crate) async fn serve(
+    proxy: &Proxy,
     store: &mut Store<State>,
     request: Request<WasiBody>,
     reply: Reply,
 ) -> wasmtime::Result<()> {
-    match pre {
-        ProxyPre::P2(pre) => {
-            let proxy = pre.instantiate_async(&mut *store).await?;
+    match proxy {
+        Proxy::P2(proxy) => {
             let scheme = match request.uri().scheme() {
                 Some(scheme) if *scheme == http::uri::Scheme::HTTPS => Scheme::Https,
                 _ => Scheme::Http,
@@ -156,10 +169,9 @@ async fn serve(
                 .call_handle(&mut *store, request, outparam)
                 .await
         }
-        ProxyPre::P3(pre) => {
-            let service = pre.instantiate_async(&mut *store).await?;
+        Proxy::P3(service) => {
             store
-                .run_concurrent(async |accessor| run_03(&service, accessor, request, reply).await)
+                .run_concurrent(async |accessor| run_03(service, accessor, request, reply).await)
                 .await?
         }
     }
@@ -199,7 +211,7 @@ const FUEL: &str = "fuel allocated for hostcalls has been exhausted";
 const HANDLES: &str = "store handle limit exceeded";
 
 /// Why a guest ended that did not return: the one place where wasmtime's errors become ours.
-fn failure(error: &wasmtime::Error, state: &State, meter: &Meter) -> Error {
+pub(crate) fn failure(error: &wasmtime::Error, state: &State, meter: &Meter) -> Error {
     if error.is::<Spent>() {
         return Error::Cpu(meter.budget());
     }

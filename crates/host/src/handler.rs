@@ -12,6 +12,7 @@ use runner_manifest::ComponentId;
 use runner_outbound::Grants;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
+use wasmtime::Store;
 use wasmtime_wasi::{FsPerms, WasiCtx};
 use wasmtime_wasi_http::{WasiBody, handler::ProxyPre};
 
@@ -26,13 +27,15 @@ use crate::event::{RequestId, Stream};
 use crate::files::Files;
 use crate::guest::{self, Answer, Guest};
 use crate::inside::Calls;
+use crate::instance::{self, Server};
 use crate::limit::Hits;
 use crate::log::{ComponentLog, LogStream};
 use crate::meter::Meter;
 use crate::outgoing::Outgoing;
 use crate::quota::Quota;
 use crate::seat::{Seat, Seated};
-use crate::state::{Memory, State};
+use crate::shelf::Shelf;
+use crate::state::{Kept, Memory, State};
 use crate::trace::Trace;
 use crate::usage::{Usage, Used};
 use crate::{Engine, Error, capped, caps};
@@ -70,6 +73,8 @@ pub(crate) struct Handler {
     pub(crate) of_app: Option<Arc<Admission>>,
     /// Where these are from: its tenant keeps it as long as somebody has it.
     pub(crate) _door: Arc<Door>,
+    /// Where an instance waits for the next request; none where each serves one.
+    pub(crate) shelf: Option<Arc<Shelf>>,
 }
 
 /// One request, as a handler needs to know it.
@@ -106,7 +111,7 @@ impl Handler {
         let (reply, mut answer) = oneshot::channel();
         let seat = Seat::new();
         let request = request.map(|body| seat.reads(body));
-        let guest = self.guest(self.state(call, admitted)?, request, reply)?;
+        let guest = self.guest(call, admitted, request, reply)?;
         let guest = Seated::new(seat, self.admission.clone(), of_app, guest);
         let waiting = first_answer(guest, &mut answer);
         let (at, late) = self.head_until(until);
@@ -138,19 +143,37 @@ impl Handler {
 
     fn guest(
         &self,
-        state: State,
+        call: Call,
+        admitted: Places,
         request: Request<WasiBody>,
         reply: guest::Reply,
     ) -> Result<Guest, Error> {
         let meter = Arc::new(Meter::new(self.cpu));
-        let store = guest::store(self.engine.wasmtime(), state, meter.clone())?;
-        let run = guest::run(self.pre.clone(), store, meter.clone(), request, reply);
-        Ok(Guest::new(
-            run,
-            meter,
-            self.engine.pace().clone(),
-            self.quota.clone(),
-        ))
+        let (pace, quota) = (self.engine.pace().clone(), self.quota.clone());
+        let Some(shelf) = &self.shelf else {
+            let store = self.store(call, admitted, &meter)?;
+            let run = guest::run(self.pre.clone(), store, meter.clone(), request, reply);
+            return Ok(Guest::new(run, meter, pace, quota));
+        };
+        let server = match shelf.take() {
+            Some(mut instance) => {
+                instance.begin(self.outgoing(call), admitted, meter.clone());
+                Server::Used(instance)
+            }
+            None => Server::Fresh(self.pre.clone(), self.store(call, admitted, &meter)?),
+        };
+        let run = instance::run(server, shelf.clone(), meter.clone(), request, reply);
+        Ok(Guest::new(run, meter, pace, quota))
+    }
+
+    fn store(
+        &self,
+        call: Call,
+        admitted: Places,
+        meter: &Arc<Meter>,
+    ) -> Result<Store<State>, Error> {
+        let state = self.state(call, admitted)?;
+        guest::store(self.engine.wasmtime(), state, meter.clone())
     }
 
     /// A request whose body ends in an error where it is longer than it may be.
@@ -171,8 +194,25 @@ impl Handler {
     fn state(&self, call: Call, admitted: Places) -> Result<State, Error> {
         let taken = self.quota.take_places(self.places);
         let memory = Memory::new(self.memory, taken.ok_or(Error::Instances)?);
-        let wasi = self.wasi(call.request_id)?;
-        let outgoing = Outgoing {
+        let log = |stream| LogStream::new(self.log.clone(), call.request_id, stream);
+        let logs = [Stream::Stdout, Stream::Stderr].map(log);
+        let kept = self.shelf.is_some().then(|| Kept {
+            logs: logs.clone(),
+            folders: self.files.iter().flat_map(Files::mounts).count(),
+        });
+        Ok(State::new(
+            self.wasi(logs)?,
+            self.outgoing(call),
+            self.variables.clone(),
+            self.usage.clone(),
+            memory,
+            admitted,
+            kept,
+        ))
+    }
+
+    fn outgoing(&self, call: Call) -> Outgoing {
+        Outgoing {
             app: call.app,
             grants: self.grants.clone(),
             request_id: call.request_id,
@@ -186,23 +226,14 @@ impl Handler {
             denials: call.denials,
             trace: call.trace,
             usage: self.usage.clone(),
-        };
-        Ok(State::new(
-            wasi,
-            outgoing,
-            self.variables.clone(),
-            self.usage.clone(),
-            memory,
-            admitted,
-        ))
+        }
     }
 
     /// No arguments, no working directory, no sockets, no names looked up; only what the manifest says.
-    fn wasi(&self, request_id: RequestId) -> Result<WasiCtx, Error> {
-        let log = |stream| LogStream::new(self.log.clone(), request_id, stream);
+    fn wasi(&self, [stdout, stderr]: [LogStream; 2]) -> Result<WasiCtx, Error> {
         let mut wasi = WasiCtx::builder();
-        wasi.stdout(log(Stream::Stdout))
-            .stderr(log(Stream::Stderr))
+        wasi.stdout(stdout)
+            .stderr(stderr)
             .envs(&self.environment)
             .max_random_size(caps::RANDOM)
             .allow_tcp(false)
@@ -262,7 +293,7 @@ async fn first_answer(
     .await;
     match (answer, ended) {
         (Some(answer), Poll::Pending) => Ok((answer, Run::GoesOn(guest))),
-        (Some(answer), Poll::Ready(Ok(()))) => Ok((answer, Run::Over)),
+        (Some(answer), Poll::Ready(Ok(spare))) => Ok((answer, Run::Over(spare))),
         // It failed with its body half written: whoever reads the body finds out.
         (Some(answer), Poll::Ready(Err(error))) => Ok((answer, Run::Failed(error))),
         (None, Poll::Ready(Err(error))) => Err(error),

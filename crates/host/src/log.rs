@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -159,11 +159,27 @@ impl LogStream {
         }
     }
 
+    /// What is written from now on is of another request.
+    pub(crate) fn begin(&self, request_id: RequestId) {
+        self.lines().request_id = request_id;
+    }
+
+    /// Nothing more is written for its request.
+    pub(crate) fn end(&self) {
+        self.lines().end();
+    }
+
+    /// How often it is in its guest's hands: beside this one there is that of the guest's context.
+    pub(crate) fn given(&self) -> usize {
+        Arc::strong_count(&self.lines).saturating_sub(2)
+    }
+
     fn push(&self, bytes: &[u8]) {
-        self.lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(bytes);
+        self.lines().push(bytes);
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -212,15 +228,20 @@ impl Lines {
         }
         self.line.clear();
     }
-}
 
-impl Drop for Lines {
     /// The last line may have no line feed.
-    fn drop(&mut self) {
+    fn end(&mut self) {
         if !self.line.is_empty() {
             self.tell();
         }
-        self.log.lose(self.lost, self.limit, Writer::HasEnded);
+        let lost = std::mem::take(&mut self.lost);
+        self.log.lose(lost, self.limit, Writer::HasEnded);
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -197,6 +197,20 @@ impl WasiHttpHooks for Outgoing {
     }
 }
 
+/// Who calls out for an instance that serves nobody: its guest does not run then.
+pub(crate) struct Nobody;
+
+impl WasiHttpHooks for Nobody {
+    fn send_request(
+        &mut self,
+        _: Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(async { Err(HttpError::HttpRequestDenied) })
+    }
+}
+
 async fn dial(
     teller: Teller,
     permit: runner_outbound::Permit,

@@ -16,6 +16,7 @@ use wasmtime_wasi_http::WasiBody;
 use crate::admission::Admission;
 use crate::body::bytes_of;
 use crate::guest::Guest;
+use crate::shelf::Spare;
 use crate::{Error, caps};
 
 /// A guest, in the hands of whoever drives it. Dropping it stops the guest wherever it is.
@@ -94,15 +95,15 @@ impl Seated {
 }
 
 impl Future for Seated {
-    type Output = Result<(), Error>;
+    type Output = Result<Spare, Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Spare, Error>> {
         let mut inner = self.seat.lock();
         if inner.gave_up {
             return Poll::Ready(Err(Error::GaveUp(self.admission.most())));
         }
         let Some(guest) = &mut inner.guest else {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(Spare::default()));
         };
         let polled = Pin::new(guest).poll(cx);
         match &polled {

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
+use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::p2::DynOutputStream;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::admission::Places;
 use crate::caps;
-use crate::outgoing::Outgoing;
+use crate::log::LogStream;
+use crate::outgoing::{Nobody, Outgoing};
 use crate::quota::Taken;
 use crate::usage::Usage;
 
@@ -17,11 +20,23 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
     pub(crate) http: WasiHttpCtx,
-    pub(crate) outgoing: Outgoing,
+    /// None between two requests.
+    outgoing: Option<Outgoing>,
+    nobody: Nobody,
     pub(crate) variables: runner_variables::Session,
     pub(crate) usage: Arc<Usage>,
     pub(crate) memory: Memory,
-    _admitted: Places,
+    admitted: Option<Places>,
+    /// None where it serves one request.
+    kept: Option<Kept>,
+}
+
+/// What an instance may still have when it has served, and may serve again.
+pub(crate) struct Kept {
+    /// Its output streams, whose lines are those of the request that it serves.
+    pub(crate) logs: [LogStream; 2],
+    /// How many folders it was granted: libraries look once for them.
+    pub(crate) folders: usize,
 }
 
 impl State {
@@ -32,6 +47,7 @@ impl State {
         usage: Arc<Usage>,
         memory: Memory,
         admitted: Places,
+        kept: Option<Kept>,
     ) -> State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(caps::RESOURCES);
@@ -41,12 +57,57 @@ impl State {
             table,
             wasi,
             http,
-            outgoing,
+            outgoing: Some(outgoing),
+            nobody: Nobody,
             variables,
             usage,
             memory,
-            _admitted: admitted,
+            admitted: Some(admitted),
+            kept,
         }
+    }
+
+    /// The calls out of the request that is served.
+    pub(crate) fn outgoing(&self) -> Option<&Outgoing> {
+        self.outgoing.as_ref()
+    }
+
+    /// Another request begins.
+    pub(crate) fn begin(&mut self, outgoing: Outgoing, admitted: Places) {
+        for log in self.kept.iter().flat_map(|kept| &kept.logs) {
+            log.begin(outgoing.request_id);
+        }
+        self.outgoing = Some(outgoing);
+        self.admitted = Some(admitted);
+    }
+
+    /// Lets go of the request that was served. Whether nothing of it is left with the guest, and it was refused nothing.
+    pub(crate) fn rest(&mut self) -> bool {
+        (self.outgoing, self.admitted) = (None, None);
+        let Some(kept) = &self.kept else {
+            return false;
+        };
+        kept.logs.iter().for_each(LogStream::end);
+        kept.is_all_of(&mut self.table) && self.memory.refused().is_none()
+    }
+}
+
+impl Kept {
+    /// Whether there is nothing else in `table`.
+    fn is_all_of(&self, table: &mut ResourceTable) -> bool {
+        let (mut streams, mut folders) = (0, 0);
+        for entry in table.iter_mut() {
+            if entry.is::<DynOutputStream>() {
+                streams += 1;
+            } else if let Some(Descriptor::Dir(_)) = entry.downcast_ref() {
+                folders += 1;
+            } else {
+                return false;
+            }
+        }
+        // Each output stream is one of the log where there are as many of those in the guest's hands.
+        let logs: usize = self.logs.iter().map(LogStream::given).sum();
+        streams == logs && folders <= self.folders
     }
 }
 
@@ -62,7 +123,10 @@ impl WasiView for State {
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {
-            hooks: &mut self.outgoing,
+            hooks: match &mut self.outgoing {
+                Some(outgoing) => outgoing,
+                None => &mut self.nobody,
+            },
             table: &mut self.table,
             ctx: &mut self.http,
         }

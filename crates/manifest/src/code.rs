@@ -168,8 +168,8 @@ pub enum Code {
     LimitAboveCeiling,
     /// A file is not the app's own, and the operator allows no other.
     FileAboveCeiling,
-    /// A limit is read and not enforced.
-    LimitNotEnforced,
+    /// An instance is to serve in a way that is not provided.
+    ReuseNotProvided,
 
     /// A component has more rules than one may have.
     TooManyRules,

@@ -46,7 +46,7 @@ pub struct Component {
     pub build: Option<Build>,
     /// The header `[component.<id>]`.
     pub place: Place,
-    /// Where each key is written that gives it something: `files`, `allowed_outbound_hosts`.
+    /// Where each key is written that gives it something: `files`, `allowed_outbound_hosts`, `instance_reuse` of its limits.
     pub grants: BTreeMap<&'static str, Place>,
 }
 

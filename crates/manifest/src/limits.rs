@@ -7,21 +7,6 @@ use crate::quote::shorten;
 use crate::raw::{Item, Table};
 use crate::{Code, Diagnostic, Place};
 
-/// What this version holds a component to; a limit that is not here gives a warning.
-const ENFORCED: [&str; 12] = [
-    "cpu",
-    "request_timeout",
-    "response_timeout",
-    "outbound_concurrency",
-    "outbound_rate",
-    "memory",
-    "request_body",
-    "response_body",
-    "log_rate",
-    "concurrency",
-    "queue",
-    "clock_resolution",
-];
 /// A limit that is longer is no limit.
 const MAX_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// What an error shows of a ceiling beside its place.
@@ -80,7 +65,7 @@ pub enum InstanceReuse {
     Never,
     /// One request after the other.
     Serial,
-    /// Several at once.
+    /// Several at once, which no host can do yet.
     Concurrent,
 }
 
@@ -324,10 +309,7 @@ const FROM_0: Expected = Expected(Code::BadCount, "a number from 0");
 const FROM_1: Expected = Expected(Code::BadCount, "a number from 1");
 const RATE: Expected = Expected(Code::BadRate, "a rate such as `\"100/s\"`");
 const BYTE_RATE: Expected = Expected(Code::BadRate, "a rate such as `\"16 KiB/s\"`");
-const REUSE: Expected = Expected(
-    Code::BadReuse,
-    "`\"never\"`, `\"serial\"` or `\"concurrent\"`",
-);
+const REUSE: Expected = Expected(Code::BadReuse, "`\"never\"` or `\"serial\"`");
 
 /// Every limit there is.
 const KEYS: [&str; 13] = [
@@ -362,26 +344,12 @@ impl Reading<'_> {
         Expected(code, words): &Expected,
     ) -> Option<T> {
         let item = self.table.item(key)?;
-        if !ENFORCED.contains(&key) {
-            self.warn_of_no_effect(key, &item);
-        }
         let value = read(&item).or_else(|| item.unfit(*code, words))?;
         if ceiling.is_some_and(|ceiling| value.is_more_than(ceiling)) {
             self.exceeds(key, &item, T::WORDS);
             return None;
         }
         Some(value)
-    }
-
-    fn warn_of_no_effect(&self, key: &str, item: &Item<'_>) {
-        let message = format!("`{key}` is not enforced by this version of runner");
-        let warning = Diagnostic::warning(Code::LimitNotEnforced, message);
-        let help = "leave it out, or do not rely on it yet";
-        self.table.findings.warning(
-            warning
-                .at(item.place.clone(), "this has no effect")
-                .help(help),
-        );
     }
 
     fn exceeds(&self, key: &str, item: &Item<'_>, (more, less): (&str, &str)) {

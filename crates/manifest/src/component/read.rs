@@ -23,6 +23,8 @@ const GRANTS: [&str; 6] = [
     "files",
     "variables",
 ];
+/// The limit that gives something too: what one request leaves in memory to the next.
+const REUSE: &str = "instance_reuse";
 /// What all templates of a manifest may grow to: a small file must not fill the memory.
 const MAX_FILLED: usize = 8 * 1024 * 1024;
 
@@ -51,8 +53,11 @@ pub(crate) fn read(id: ComponentId, table: Table<'_>, shared: &Shared<'_>) -> Op
         .unzip();
     let exclude_files = table.strings("exclude_files");
     let allow = allow::read(&table, shared);
-    let limits = table
-        .table("limits")
+    let own = table.table("limits");
+    let reuse = own
+        .as_ref()
+        .and_then(|own| Some((REUSE, own.item(REUSE)?.place)));
+    let limits = own
         .map(|own| shared.operator.read(own))
         .unwrap_or_default()
         .or(&shared.limits);
@@ -72,6 +77,7 @@ pub(crate) fn read(id: ComponentId, table: Table<'_>, shared: &Shared<'_>) -> Op
     let grants = GRANTS
         .into_iter()
         .filter_map(|key| Some((key, table.item(key)?.place)))
+        .chain(reuse)
         .collect();
     table.finish();
     Some(Component {

@@ -569,8 +569,8 @@ static LIMITS: Keys = closed(
         ),
         key(
             "instance_reuse",
-            Shape::Word(&["never", "serial", "concurrent"]),
-            "Not enforced by this version.",
+            Shape::Word(&["never", "serial"]),
+            "Whether an instance serves one request, which it does without it, or one after the other.",
         ),
         key(
             "clock_resolution",
