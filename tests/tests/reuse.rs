@@ -223,7 +223,9 @@ async fn e28_no_other_component_app_or_load_of_it_is_served_by_an_instance() {
     }
     one.write(&format!("# changed\n{}", one.text()));
     server.signal(Signal::HUP);
-    server.logged(|line| line["event"] == "reloaded").await;
+    server
+        .logged(|line| line["event"] == "reloaded" && line["app"] == "one")
+        .await;
     for path in ["/counter", inner] {
         assert_eq!(ask(&server, "one.test", path).await, "1", "{path}");
     }
@@ -254,6 +256,10 @@ async fn who_has_served_well_serves_again_whatever_it_did() {
                 _ => response,
             };
             whole(response).await;
+            // What it still does then it does on a task of its own, which needs a few turns and waits for nobody.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
             served += 1;
             assert_eq!(host.counter().await, served.to_string(), "{name} {target}");
         }

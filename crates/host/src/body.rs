@@ -353,7 +353,13 @@ impl Written {
     }
 
     async fn drain(mut self) {
-        while let Some(Ok(_)) = std::future::poll_fn(|cx| self.poll(cx, None)).await {}
+        loop {
+            match std::future::poll_fn(|cx| self.poll(cx, None)).await {
+                Some(Ok(_)) => {}
+                Some(Err(_)) => return,
+                None => return self.leave(None),
+            }
+        }
     }
 }
 
