@@ -386,7 +386,7 @@ mod tests {
         assert!(a.is_in_debt() && !b.is_in_debt());
         commons
             .now
-            .fetch_add(nanoseconds(caps::CPU_CREDIT), Ordering::Relaxed);
+            .fetch_add(nanoseconds(caps::CPU_CREDIT * 2), Ordering::Relaxed);
         assert!(!a.is_in_debt(), "it has got its part meanwhile");
         a.charge(Duration::from_secs(3600));
         assert!(!a.is_interruptible() && b.is_interruptible());

@@ -40,6 +40,7 @@ mod socket;
 mod suggest;
 mod telemetry;
 mod tenants;
+mod trim;
 mod up;
 mod version;
 mod watch;

@@ -40,7 +40,7 @@ use crate::signals::{Signal, Signals};
 use crate::telemetry::{Detail, Notice, Telemetry, headed};
 use crate::tenants::{self, Common, Served};
 use crate::watch::Watch;
-use crate::{descriptors, inherited};
+use crate::{descriptors, inherited, trim};
 
 /// The generation of the app that is loaded first.
 const FIRST: u64 = 1;
@@ -269,7 +269,8 @@ impl Service<'_> {
         }
         // The port and the control sockets are open when the line is read.
         self.telemetry.say(&listening);
-        let reloading = self.reloading(running, wishes, &handle);
+        let mut tasks = self.reloading(running, wishes, &handle);
+        tasks.push(tokio::spawn(trim::when_idle(handle.clone())));
         let exit = self
             .attend(serving, &handle, admin.as_ref(), &mut signals, &retire)
             .await;
@@ -279,10 +280,10 @@ impl Service<'_> {
         if let Some(admin) = admin {
             admin.close().await;
         }
-        for reloading in reloading {
-            reloading.abort();
-            // The app goes with it, and with the app the copies of its files.
-            let _ = reloading.await;
+        for task in tasks {
+            task.abort();
+            // An app goes with it, and with the app the copies of its files.
+            let _ = task.await;
         }
         self.otel.has_served();
         match exit {
