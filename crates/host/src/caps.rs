@@ -133,9 +133,12 @@ pub const REST: Duration = Duration::from_millis(100);
 /// millisecond, guests of two were served at less than half of the rate.
 pub const SLICE: Duration = Duration::from_millis(5);
 
-/// What an app's guests may compute at once, beyond its part of the processors, before they wait for one another: four that
-/// use up their slices.
-pub const CPU_CREDIT: Duration = SLICE.saturating_mul(4);
+/// An app that uses less than this fraction of an equal part of the processors is served before the others. Those who use
+/// more are equal behind them, and have all that those leave.
+pub const IN_FRONT: u64 = 4;
+/// What an app's guests may compute at once, beyond that, before it is served behind the others: one
+/// slice. Somebody else's request may find all of it in front of it, each time.
+pub const CPU_CREDIT: Duration = SLICE;
 /// What the host does for a request, and for a call of a guest, as a part of what the app's guests compute: about what it
 /// takes to read it, to make an instance or a connection, to write and to record what comes of it.
 pub const REQUEST_PRICE: Duration = Duration::from_micros(50);

@@ -4,7 +4,7 @@
 //! a hundred a hundredth; and whoever comes next finds as much as the greediest has. No share is set aside for somebody who
 //! does not come.
 //!
-//! Processors: a tenant whose guests have computed more than its part of them is served behind the others
+//! Processors: a tenant whose guests have computed more than a fraction of its part of them is served behind the others
 //! ([`Behind`](crate::behind::Behind)), and its guests wait for one another in the [`Gate`](crate::gate::Gate) from the first
 //! moment on, and not only those that compute for long. This costs nothing while one tenant is there alone.
 
@@ -43,7 +43,7 @@ pub(crate) struct Quota {
     commons: Arc<Commons>,
     places: AtomicU64,
     memory: AtomicU64,
-    /// When it will have got, as its part of the processors, what it has computed: nanoseconds on the commons' clock.
+    /// When it will have got, in front of the others, what it has computed: nanoseconds on the commons' clock.
     paid: AtomicU64,
     /// Until when its guests count as those that cannot be interrupted.
     long: AtomicU64,
@@ -209,7 +209,7 @@ impl Quota {
         let commons = &*self.commons;
         // Whoever gets no turn computes nothing, and is there all the same: nobody has more than half.
         let parts = u64::from(commons.active().max(2));
-        let price = nanoseconds(work).saturating_mul(parts) / commons.cores;
+        let price = nanoseconds(work).saturating_mul(parts * caps::IN_FRONT) / commons.cores;
         let now = commons.now();
         let paid = self.paid.load(Ordering::Relaxed).max(now);
         let most = now.saturating_add(nanoseconds(caps::CPU_DEBT));
@@ -218,7 +218,7 @@ impl Quota {
             .store(paid.saturating_add(price).min(most), Ordering::Relaxed);
     }
 
-    /// Whether its guests have computed more of late than its part.
+    /// Whether its guests have computed more of late than it may in front of the others.
     pub(crate) fn is_in_debt(&self) -> bool {
         let credit = nanoseconds(caps::CPU_CREDIT);
         self.paid.load(Ordering::Relaxed) > self.commons.now().saturating_add(credit)
@@ -380,13 +380,14 @@ mod tests {
         a.charge(Duration::from_secs(9));
         assert!(!a.is_in_debt(), "it is alone");
         let b = commons.quota(TenantId(2));
-        a.charge(caps::CPU_CREDIT);
+        // Of two processors, one is its part.
+        let once = caps::CPU_CREDIT / u32::try_from(caps::IN_FRONT).unwrap();
+        a.charge(once);
         assert!(!a.is_in_debt());
-        a.charge(caps::CPU_CREDIT * 2);
+        a.charge(once * 2);
         assert!(a.is_in_debt() && !b.is_in_debt());
-        commons
-            .now
-            .fetch_add(nanoseconds(caps::CPU_CREDIT * 2), Ordering::Relaxed);
+        let later = nanoseconds(caps::CPU_CREDIT * 2);
+        commons.now.fetch_add(later, Ordering::Relaxed);
         assert!(!a.is_in_debt(), "it has got its part meanwhile");
         a.charge(Duration::from_secs(3600));
         assert!(!a.is_interruptible() && b.is_interruptible());
