@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Response;
@@ -12,34 +12,36 @@ use http_body_util::BodyExt;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
-use crate::{Body, BoxError};
+use crate::{Body, BoxError, caps};
 
 /// What makes the answer. It is boxed where it breaks a cycle of types: a call inside the app makes an instance, which
 /// makes calls.
 pub(crate) type Making = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// The task has ended without an answer: it has panicked, or its runtime is gone.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the task that made the answer has ended")]
 pub(crate) struct Gone;
 
 /// The body of such an answer.
 pub(crate) struct Answer {
-    frames: mpsc::Receiver<Result<Frame<Bytes>, BoxError>>,
+    frames: Frames,
     hint: SizeHint,
     is_empty: bool,
+    is_over: bool,
     task: Task,
 }
 
-/// Ends with who waits for it.
+/// What a body is made of, and then nothing: one that ends without that is not whole.
+type Frames = mpsc::Receiver<Option<Result<Frame<Bytes>, BoxError>>>;
+
+/// A task that ends with who waits for it.
 struct Task(Option<AbortHandle>);
 
 /// An answer's head, and what its body is known to be.
-type Head = (
-    Response<mpsc::Receiver<Result<Frame<Bytes>, BoxError>>>,
-    SizeHint,
-    bool,
-);
+type Head = (Response<Frames>, SizeHint, bool);
 
 /// Has a task of this runtime make an answer.
 pub(crate) async fn make(runtime: &Handle, making: Making) -> Result<Response<Answer>, Gone> {
@@ -50,6 +52,7 @@ pub(crate) async fn make(runtime: &Handle, making: Making) -> Result<Response<An
         frames,
         hint,
         is_empty,
+        is_over: false,
         task,
     }))
 }
@@ -65,17 +68,18 @@ async fn drive(making: Making, head: oneshot::Sender<Head>) {
         return;
     }
     while let Some(frame) = body.frame().await {
-        if frames.send(frame).await.is_err() {
+        if frames.send(Some(frame)).await.is_err() {
             return;
         }
     }
+    let _ = frames.send(None).await;
 }
 
 impl Answer {
-    /// Nobody reads it: its guest ends by itself.
+    /// Nobody reads it: its guest ends by itself, within [`caps::AFTER_RESPONSE`].
     pub(crate) fn detach(mut self) {
         let finish = async move { while self.frame().await.is_some() {} };
-        tokio::spawn(finish);
+        tokio::spawn(timeout(caps::AFTER_RESPONSE, finish));
     }
 }
 
@@ -87,11 +91,16 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = self.frames.poll_recv(cx);
-        if let Poll::Ready(None) = frame {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let frame = ready!(self.frames.poll_recv(cx));
+        let frame = frame.unwrap_or_else(|| Some(Err(Gone.into())));
+        if !matches!(frame, Some(Ok(_))) {
+            self.is_over = true;
             self.task.0 = None;
         }
-        frame
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -99,7 +108,7 @@ impl http_body::Body for Answer {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
     }
 }
 

@@ -266,6 +266,7 @@ impl App {
         let turn = Turn::new(0, None, trace);
         let request = request.map(into_wasi);
         self.quota.charge_request();
+        self.engine.pressure().asked();
         if self.quota.is_to_go_behind()
             && let Some(behind) = self.engine.behind()
         {

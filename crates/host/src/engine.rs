@@ -9,7 +9,6 @@ use tokio::sync::Semaphore;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::artifact::Artifact;
-use crate::behind::Behind;
 use crate::cache::{Cache, CacheError};
 use crate::compile::{self, Compiled, Compiler, Slots};
 use crate::pressure::Pressure;
@@ -32,7 +31,6 @@ struct Inner {
     /// What is wrong with the cache, until somebody who listens loads an app.
     untold: Mutex<Option<String>>,
     pace: Arc<Pace>,
-    behind: Behind,
     /// Places of instances that wait for another request.
     idle: Arc<Semaphore>,
     _ticker: Ticker,
@@ -82,7 +80,6 @@ impl Engine {
                 compiling: Slots::new(cores().min(caps::COMPILES)),
                 untold: Mutex::new(untold),
                 pace,
-                behind: Behind::default(),
                 idle: Arc::new(Semaphore::new(caps::IDLE_INSTANCES)),
                 _ticker: ticker,
             }),
@@ -111,7 +108,7 @@ impl Engine {
 
     /// Where tenants are served that others go before.
     pub(crate) fn behind(&self) -> Option<&Handle> {
-        self.inner.behind.runtime(cores())
+        self.inner.pace.behind.runtime()
     }
 
     /// Compiles, when it is its turn. Blocks until that is done.
@@ -217,7 +214,8 @@ fn pool() -> PoolingAllocationConfig {
         .total_core_instances(caps::INSTANCES * caps::CORE_INSTANCES_IN_A_PLACE)
         .total_memories(caps::INSTANCES * caps::MEMORIES_IN_A_PLACE)
         .total_tables(caps::INSTANCES * caps::TABLES_IN_A_PLACE)
-        .total_stacks(caps::INSTANCES)
+        // A component of many parts has a stack for each that waits.
+        .total_stacks(caps::INSTANCES * (caps::CORE_INSTANCES_IN_A_PLACE + 1))
         .max_core_instances_per_component(caps::CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(caps::MEMORIES_PER_COMPONENT)
         .max_tables_per_component(caps::TABLES_PER_COMPONENT)

@@ -15,7 +15,8 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::{Error as HttpError, FieldMap, FieldMapError, WasiBody, WasiHttpView};
 
-use crate::gate::Place;
+use crate::behind;
+use crate::gate::{Gate, Place};
 use crate::meter::Meter;
 use crate::quota::Quota;
 use crate::shelf::Spare;
@@ -38,7 +39,16 @@ pub(crate) struct Guest {
     meter: Arc<Meter>,
     pace: Arc<Pace>,
     quota: Arc<Quota>,
+    /// Whether it runs behind the others.
+    row: Row,
     place: Place,
+}
+
+/// Which gate a guest waits at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Row {
+    Front,
+    Behind,
 }
 
 impl Guest {
@@ -53,7 +63,21 @@ impl Guest {
             meter,
             pace,
             quota,
+            row: if behind::is_here() {
+                Row::Behind
+            } else {
+                Row::Front
+            },
             place: Place::None,
+        }
+    }
+}
+
+impl Row {
+    fn gate(self, pace: &Pace) -> &Gate {
+        match self {
+            Row::Front => &pace.gate,
+            Row::Behind => &pace.gate_behind,
         }
     }
 }
@@ -64,7 +88,7 @@ impl Future for Guest {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Spare, Error>> {
         let guest = &mut *self;
         if guest.meter.was_past_its_slice() || guest.quota.is_in_debt() {
-            let gate = &guest.pace.gate;
+            let gate = guest.row.gate(&guest.pace);
             ready!(gate.poll_take(&mut guest.place, &guest.quota, cx));
         }
         guest.pace.keep();
@@ -73,9 +97,10 @@ impl Future for Guest {
         guest.quota.charge(guest.meter.end());
         if guest.meter.gave_way() {
             let tenant = guest.quota.tenant();
-            guest.pace.gate.keep(&mut guest.place, tenant);
+            let gate = guest.row.gate(&guest.pace);
+            gate.keep(&mut guest.place, tenant);
         } else {
-            guest.pace.gate.leave(&mut guest.place);
+            guest.row.gate(&guest.pace).leave(&mut guest.place);
         }
         ended
     }
@@ -83,7 +108,7 @@ impl Future for Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.pace.gate.leave(&mut self.place);
+        self.row.gate(&self.pace).leave(&mut self.place);
     }
 }
 

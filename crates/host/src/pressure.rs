@@ -53,30 +53,41 @@ impl Pressure {
         }
     }
 
+    /// A request has come. To be called on the runtime that connections are served on: its queue is the one that matters.
+    pub(crate) fn asked(&self) {
+        if !self.pulse.asked.load(Ordering::Relaxed) {
+            self.pulse.asked.store(true, Ordering::Relaxed);
+            self.keep_task();
+        }
+    }
+
     /// Counts a request of a tenant, and says whether it comes too much.
     ///
     /// A few requests say nothing: after the process was stopped for a while, everything is overdue. And who asks for
     /// little is served, whatever others ask for.
     pub(crate) fn is_too_high(&self, quota: &Quota) -> bool {
         let pulse = &*self.pulse;
-        if !pulse.asked.load(Ordering::Relaxed) {
-            pulse.asked.store(true, Ordering::Relaxed);
-            self.keep_task();
-        }
         let before = quota.count_request(pulse.turn.load(Ordering::Relaxed));
-        before >= quota.burst() && pulse.is_overdue() && !self.keep_task()
+        before >= quota.burst() && pulse.is_overdue() && !self.has_lost_its_task()
     }
 
-    /// Spawns the task where there is none, and says whether it did. It ends with the runtime that it was spawned on; a
-    /// program that embeds this may have another by now.
-    fn keep_task(&self) -> bool {
+    /// Its task ends with the runtime that it was spawned on, and is spawned again with the next request.
+    fn has_lost_its_task(&self) -> bool {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_lost = task.as_ref().is_none_or(AbortHandle::is_finished);
+        if is_lost {
+            self.pulse.asked.store(false, Ordering::Relaxed);
+        }
+        is_lost
+    }
+
+    /// Spawns the task where there is none any more: a program that embeds this may have another runtime by now.
+    fn keep_task(&self) {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_there = task.as_ref().is_some_and(|task| !task.is_finished());
-        if !is_there {
+        if task.as_ref().is_none_or(AbortHandle::is_finished) {
             self.pulse.waits.store(NOT, Ordering::Relaxed);
             *task = Some(tokio::spawn(take_turns(self.pulse.clone())).abort_handle());
         }
-        !is_there
     }
 
     /// Has the task wait for its turn, if it has not been asked of late. To be called now and then, from a thread that is not
@@ -134,6 +145,12 @@ mod tests {
         Pressure::born(long_ago.unwrap())
     }
 
+    /// Of a request that comes now.
+    fn is_too_high(pressure: &Pressure, quota: &Quota) -> bool {
+        pressure.asked();
+        pressure.is_too_high(quota)
+    }
+
     fn quota() -> Arc<Quota> {
         Commons::new(1, 0).quota(TenantId(1))
     }
@@ -141,24 +158,24 @@ mod tests {
     #[tokio::test]
     async fn more_requests_than_turns_are_too_many() {
         let (pressure, quota, modest) = (old(), quota(), quota());
-        assert!((0..caps::BURST).all(|_| !pressure.is_too_high(&quota)));
-        assert!(!pressure.is_too_high(&quota), "nobody waits");
+        assert!((0..caps::BURST).all(|_| !is_too_high(&pressure, &quota)));
+        assert!(!is_too_high(&pressure, &quota), "nobody waits");
         pressure.beat();
-        assert!(!pressure.is_too_high(&quota), "it has just begun to wait");
+        assert!(!is_too_high(&pressure, &quota), "it has just begun to wait");
         pressure.pulse.waits.store(0, Ordering::Relaxed);
-        assert!(pressure.is_too_high(&quota));
-        assert!(!pressure.is_too_high(&modest), "it has asked for nothing");
+        assert!(is_too_high(&pressure, &quota));
+        assert!(!is_too_high(&pressure, &modest), "it has asked for nothing");
         while pressure.pulse.waits.load(Ordering::Relaxed) != NOT {
             tokio::task::yield_now().await;
         }
-        assert!(!pressure.is_too_high(&quota), "its task had its turn");
+        assert!(!is_too_high(&pressure, &quota), "its task had its turn");
     }
 
     #[tokio::test]
     async fn a_few_requests_are_not_too_many_whatever_is_overdue() {
         let pressure = old();
         pressure.pulse.waits.store(0, Ordering::Relaxed);
-        assert!(!pressure.is_too_high(&quota()));
+        assert!(!is_too_high(&pressure, &quota()));
     }
 
     #[tokio::test]
@@ -166,7 +183,7 @@ mod tests {
         let pressure = old();
         pressure.beat();
         assert_eq!(pressure.pulse.waits.load(Ordering::Relaxed), NOT);
-        assert!(!pressure.is_too_high(&quota()));
+        assert!(!is_too_high(&pressure, &quota()));
         pressure.beat();
         assert_ne!(pressure.pulse.waits.load(Ordering::Relaxed), NOT);
     }
@@ -179,11 +196,11 @@ mod tests {
                 .unwrap()
         };
         let (pressure, quota) = (old(), quota());
-        runtime().block_on(async { pressure.is_too_high(&quota) });
+        runtime().block_on(async { is_too_high(&pressure, &quota) });
         pressure.beat();
         pressure.pulse.waits.store(0, Ordering::Relaxed);
         runtime().block_on(async {
-            assert!((0..=caps::BURST).all(|_| !pressure.is_too_high(&quota)));
+            assert!((0..=caps::BURST + 1).all(|_| !is_too_high(&pressure, &quota)));
             let task = pressure.task.lock().unwrap();
             assert!(task.as_ref().is_some_and(|task| !task.is_finished()));
         });

@@ -138,6 +138,18 @@ impl Stock {
 
     /// Takes so much for whoever has `own` of it, if no more than that is left then.
     fn take(&self, own: &AtomicU64, much: u64) -> bool {
+        let (before, of_all) = (
+            own.load(Ordering::Relaxed),
+            self.taken.load(Ordering::Relaxed),
+        );
+        // What is refused is not counted for a moment either: it could be in the way of somebody else.
+        if before
+            .saturating_add(of_all)
+            .saturating_add(much.saturating_mul(2))
+            > self.all
+        {
+            return false;
+        }
         let of_one = own.fetch_add(much, Ordering::Relaxed).saturating_add(much);
         let of_all = self.taken.fetch_add(much, Ordering::Relaxed);
         let of_all = of_all.saturating_add(much);

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 
+use crate::behind::Behind;
 use crate::caps;
 use crate::gate::Gate;
 use crate::pressure::Pressure;
@@ -25,10 +26,14 @@ const QUIET_BEATS: u32 = 50;
 pub(crate) struct Pace {
     /// Who may compute for long.
     pub(crate) gate: Gate,
+    /// The same, of those behind the others: they take no place from those in front.
+    pub(crate) gate_behind: Gate,
     /// How much is asked of the process.
     pub(crate) pressure: Pressure,
     /// What tenants share.
     pub(crate) commons: Arc<Commons>,
+    /// Where those are served that others go before.
+    pub(crate) behind: Behind,
     state: AtomicU8,
     stopped: AtomicBool,
     clock: OnceLock<Thread>,
@@ -39,8 +44,10 @@ impl Pace {
     pub(crate) fn new(cores: usize, memory: u64) -> Pace {
         Pace {
             gate: Gate::new(cores),
+            gate_behind: Gate::new(cores),
             pressure: Pressure::new(),
             commons: Commons::new(cores, memory),
+            behind: Behind::default(),
             state: AtomicU8::new(AT_REST),
             stopped: AtomicBool::new(false),
             clock: OnceLock::new(),
@@ -99,6 +106,7 @@ fn beat(engine: &wasmtime::EngineWeak, pace: &Pace) {
         engine.increment_epoch();
         pace.commons.beat();
         pace.gate.beat();
+        pace.gate_behind.beat();
         pace.pressure.beat();
         quiet = match pace.state.swap(QUIET, Ordering::AcqRel) {
             BUSY => 0,

@@ -9,13 +9,17 @@ use tokio::time::sleep;
 /// How often it is looked at: a server is at rest before anybody wonders.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Gives memory back whenever there were requests and none is under way.
+/// So few requests in that time are no work: who watches over a server asks it now and then.
+const FEW: u64 = 10;
+
+/// Gives memory back whenever there were requests and there are hardly any now.
 pub(crate) async fn when_idle(handle: Handle) {
-    let mut trimmed = handle.started();
+    let (mut trimmed, mut before) = (handle.started(), handle.started());
     loop {
         sleep(EVERY).await;
         let started = handle.started();
-        if started != trimmed && handle.in_flight() == 0 {
+        let few = started - std::mem::replace(&mut before, started) <= FEW;
+        if few && started != trimmed && handle.in_flight() == 0 {
             trimmed = started;
             let _ = tokio::task::spawn_blocking(trim).await;
         }

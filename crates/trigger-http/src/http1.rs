@@ -202,7 +202,7 @@ where
             let mut answer = pin!((self.server.answer)(Ok(request), self.peer));
             poll_fn(|cx| match answer.as_mut().poll(cx) {
                 Poll::Ready(response) => Poll::Ready(Ok(response)),
-                Poll::Pending => match self.wire.lock().fault() {
+                Poll::Pending => match self.wire.lock().watch(cx) {
                     Some(Fault::Gone) => Poll::Ready(Err(Closed::ClientGone)),
                     // Of a body that is too slow, the answer knows.
                     Some(Fault::Slow | Fault::Malformed(_)) | None => Poll::Pending,

@@ -138,6 +138,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         std::mem::take(&mut self.interim)
     }
 
+    /// The same; whoever asks is woken when there is one, for a guest may read on another thread.
+    pub(super) fn watch(&mut self, cx: &Context<'_>) -> Option<Fault> {
+        let fault = self.fault();
+        if let (None, Some(upload)) = (&fault, &mut self.upload) {
+            upload.waker = Some(cx.waker().clone());
+        }
+        fault
+    }
+
     /// What went wrong with the body of the request.
     pub(super) fn fault(&self) -> Option<Fault> {
         self.upload.as_ref().and_then(|upload| upload.fault)
