@@ -38,7 +38,7 @@ pub(crate) struct Answer {
 type Frames = mpsc::Receiver<Option<Result<Frame<Bytes>, BoxError>>>;
 
 /// A task that ends with who waits for it.
-struct Task(Option<AbortHandle>);
+pub(crate) struct Task(Option<AbortHandle>);
 
 /// An answer's head, and what its body is known to be.
 type Head = (Response<Frames>, SizeHint, bool);
@@ -46,7 +46,7 @@ type Head = (Response<Frames>, SizeHint, bool);
 /// Has a task of this runtime make an answer.
 pub(crate) async fn make(runtime: &Handle, making: Making) -> Result<Response<Answer>, Gone> {
     let (head, answer) = oneshot::channel();
-    let task = Task(Some(runtime.spawn(drive(making, head)).abort_handle()));
+    let task = Task::spawn(runtime, drive(making, head));
     let (response, hint, is_empty) = answer.await.map_err(|_| Gone)?;
     Ok(response.map(|frames| Answer {
         frames,
@@ -118,6 +118,12 @@ impl Drop for Answer {
             // There is nothing to wait for, and its guest may still have something to do.
             self.task.0 = None;
         }
+    }
+}
+
+impl Task {
+    pub(crate) fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) -> Task {
+        Task(Some(runtime.spawn(work).abort_handle()))
     }
 }
 

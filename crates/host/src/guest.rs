@@ -15,6 +15,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::{Error as HttpError, FieldMap, FieldMapError, WasiBody, WasiHttpView};
 
+use crate::apart::{Gone, Task};
 use crate::behind;
 use crate::gate::{Gate, Place};
 use crate::meter::Meter;
@@ -35,7 +36,26 @@ pub(crate) type Reply = oneshot::Sender<Answer>;
 /// What it computes is charged, all of it: making the instance, what that starts, what the guest does after its response.
 /// Once it has had its slice, or its tenant more than its part, it is polled only while it holds a place of its engine's gate.
 pub(crate) struct Guest {
-    run: Pin<Box<dyn Future<Output = Result<Spare, Error>> + Send>>,
+    run: Run,
+    /// None where another task runs it, and this one waits for that.
+    account: Option<Account>,
+}
+
+type Run = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+/// How a run ends.
+pub(crate) type Ended = Result<Spare, Box<Failure>>;
+
+/// A run that went wrong.
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// To be kept until the error is known: below us, a body of which half was written looks like a whole one once its
+    /// instance is gone.
+    instance: Option<Box<dyn Send>>,
+}
+
+/// On what account a guest computes.
+struct Account {
     meter: Arc<Meter>,
     pace: Arc<Pace>,
     quota: Arc<Quota>,
@@ -53,23 +73,91 @@ enum Row {
 
 impl Guest {
     pub(crate) fn new(
-        run: impl Future<Output = Result<Spare, Error>> + Send + 'static,
+        run: impl Future<Output = Ended> + Send + 'static,
         meter: Arc<Meter>,
         pace: Arc<Pace>,
         quota: Arc<Quota>,
     ) -> Guest {
-        Guest {
-            run: Box::pin(run),
+        let row = match behind::is_here() {
+            true => Row::Behind,
+            false => Row::Front,
+        };
+        let account = Account {
             meter,
             pace,
             quota,
-            row: if behind::is_here() {
-                Row::Behind
-            } else {
-                Row::Front
-            },
+            row,
             place: Place::None,
+        };
+        Guest {
+            run: Box::pin(run),
+            account: Some(account),
         }
+    }
+
+    /// One that another task runs, on an account of its own.
+    pub(crate) fn elsewhere(run: impl Future<Output = Ended> + Send + 'static) -> Guest {
+        Guest {
+            run: Box::pin(run),
+            account: None,
+        }
+    }
+
+    /// It began in front of the others, and its tenant has had more than its part since then: from now on a task behind
+    /// them runs it.
+    fn step_back(&mut self) {
+        let Some(mut account) = self.account.take() else {
+            return;
+        };
+        account.leave();
+        let pace = account.pace.clone();
+        let Some(behind) = pace.behind.runtime() else {
+            self.account = Some(account);
+            return;
+        };
+        account.row = Row::Behind;
+        let run = std::mem::replace(&mut self.run, Box::pin(std::future::pending()));
+        let account = Some(account);
+        let (ended, waiting) = oneshot::channel();
+        let task = Task::spawn(behind, Guest { run, account }.tell(ended));
+        self.run = Box::pin(async move {
+            let _task = task;
+            match waiting.await {
+                Ok(Ok(spare)) => Ok(spare),
+                Ok(Err(error)) => Err(Failure::of(error)),
+                Err(_) => Err(Failure::of(Error::Engine(Gone.to_string()))),
+            }
+        });
+    }
+
+    /// Tells how it ended to whoever waits for it on another thread.
+    pub(crate) async fn tell(self, waiting: oneshot::Sender<Result<Spare, Error>>) {
+        match self.await {
+            Ok(spare) => drop(waiting.send(Ok(spare))),
+            Err(failure) => {
+                let Failure { error, instance } = *failure;
+                let _ = waiting.send(Err(error));
+                drop(instance);
+            }
+        }
+    }
+}
+
+impl Failure {
+    /// One of which no instance is left.
+    pub(crate) fn of(error: Error) -> Box<Failure> {
+        Box::new(Failure {
+            error,
+            instance: None,
+        })
+    }
+
+    /// One of this instance.
+    pub(crate) fn with(error: Error, instance: impl Send + 'static) -> Box<Failure> {
+        Box::new(Failure {
+            error,
+            instance: Some(Box::new(instance)),
+        })
     }
 }
 
@@ -82,33 +170,58 @@ impl Row {
     }
 }
 
-impl Future for Guest {
-    type Output = Result<Spare, Error>;
+impl Account {
+    fn is_to_step_back(&self) -> bool {
+        self.row == Row::Front && self.quota.is_to_go_behind()
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Spare, Error>> {
-        let guest = &mut *self;
-        if guest.meter.was_past_its_slice() || guest.quota.is_in_debt() {
-            let gate = guest.row.gate(&guest.pace);
-            ready!(gate.poll_take(&mut guest.place, &guest.quota, cx));
+    /// Ready when it may compute, and computing is charged from then on.
+    fn poll_begin(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.meter.was_past_its_slice() || self.quota.is_in_debt() {
+            let gate = self.row.gate(&self.pace);
+            ready!(gate.poll_take(&mut self.place, &self.quota, cx));
         }
-        guest.pace.keep();
-        guest.meter.begin();
-        let ended = guest.run.as_mut().poll(cx);
-        guest.quota.charge(guest.meter.end());
-        if guest.meter.gave_way() {
-            let tenant = guest.quota.tenant();
-            let gate = guest.row.gate(&guest.pace);
-            gate.keep(&mut guest.place, tenant);
+        self.pace.keep();
+        self.meter.begin();
+        Poll::Ready(())
+    }
+
+    fn end(&mut self) {
+        self.quota.charge(self.meter.end());
+        if self.meter.gave_way() {
+            let gate = self.row.gate(&self.pace);
+            gate.keep(&mut self.place, self.quota.tenant());
         } else {
-            guest.row.gate(&guest.pace).leave(&mut guest.place);
+            self.leave();
         }
-        ended
+    }
+
+    fn leave(&mut self) {
+        self.row.gate(&self.pace).leave(&mut self.place);
     }
 }
 
-impl Drop for Guest {
+impl Drop for Account {
     fn drop(&mut self) {
-        self.row.gate(&self.pace).leave(&mut self.place);
+        self.leave();
+    }
+}
+
+impl Future for Guest {
+    type Output = Ended;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        let guest = &mut *self;
+        if guest.account.as_ref().is_some_and(Account::is_to_step_back) {
+            guest.step_back();
+        }
+        let Some(account) = &mut guest.account else {
+            return guest.run.as_mut().poll(cx);
+        };
+        ready!(account.poll_begin(cx));
+        let ended = guest.run.as_mut().poll(cx);
+        account.end();
+        ended
     }
 }
 
@@ -158,7 +271,7 @@ pub(crate) async fn run(
     meter: Arc<Meter>,
     request: Request<WasiBody>,
     reply: Reply,
-) -> Result<Spare, Error> {
+) -> Ended {
     let ended = async {
         let proxy = pre.instantiate_async(&mut store).await?;
         serve(&proxy, &mut store, request, reply).await
@@ -166,7 +279,10 @@ pub(crate) async fn run(
     let ended = ended.await;
     match ended {
         Ok(()) => Ok(Spare::default()),
-        Err(error) => Err(failure(&error, store.data(), &meter)),
+        Err(error) => {
+            let error = failure(&error, store.data(), &meter);
+            Err(Failure::with(error, store))
+        }
     }
 }
 
@@ -277,4 +393,128 @@ pub(crate) fn failure(error: &wasmtime::Error, state: &State, meter: &Meter) -> 
 
 fn trapped(what: String) -> (Error, String) {
     (Error::Trap(what.clone()), what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::tenant::TenantId;
+
+    /// A tenant beside another one: alone none has more than its part.
+    struct Tenant {
+        pace: Arc<Pace>,
+        quota: Arc<Quota>,
+        _other: Arc<Quota>,
+    }
+
+    impl Tenant {
+        fn new() -> Tenant {
+            let pace = Arc::new(Pace::new(1, 0));
+            Tenant {
+                quota: pace.commons.quota(TenantId(1)),
+                _other: pace.commons.quota(TenantId(2)),
+                pace,
+            }
+        }
+
+        fn guest(&self, run: impl Future<Output = Ended> + Send + 'static) -> Guest {
+            let meter = Arc::new(Meter::new(Duration::MAX));
+            Guest::new(run, meter, self.pace.clone(), self.quota.clone())
+        }
+    }
+
+    /// Polls it once, which has to be too early.
+    async fn begin(guest: &mut Guest) {
+        let polled = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *guest).poll(cx))).await;
+        assert!(polled.is_pending());
+    }
+
+    #[tokio::test]
+    async fn who_has_had_more_than_its_part_goes_on_behind() {
+        let tenant = Tenant::new();
+        let wake = Arc::new(Notify::new());
+        let go_on = wake.clone();
+        let mut guest = tenant.guest(async move {
+            assert!(!behind::is_here());
+            go_on.notified().await;
+            match behind::is_here() {
+                true => Ok(Spare::default()),
+                false => Err(Failure::of(Error::NoResponse)),
+            }
+        });
+        begin(&mut guest).await;
+        tenant.quota.charge(Duration::from_secs(3600));
+        wake.notify_one();
+        assert!(guest.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_went_wrong_behind_is_known_before_its_instance_is_gone() {
+        /// Whether it is known by then.
+        struct Instance(Arc<AtomicBool>, oneshot::Sender<bool>);
+
+        let tenant = Tenant::new();
+        let is_known = Arc::<AtomicBool>::default();
+        let (gone, was_known) = oneshot::channel();
+        let instance = (is_known.clone(), gone);
+        let mut first = Some(());
+        let mut guest = tenant.guest(async move {
+            std::future::poll_fn(|_| match first.take() {
+                Some(()) => Poll::Pending,
+                None => Poll::Ready(()),
+            })
+            .await;
+            Err(Failure::with(
+                Error::Exit(7),
+                Instance(instance.0, instance.1),
+            ))
+        });
+        impl Drop for Instance {
+            fn drop(&mut self) {
+                let (never, _) = oneshot::channel();
+                let gone = std::mem::replace(&mut self.1, never);
+                let until = std::time::Instant::now() + Duration::from_secs(10);
+                while !self.0.load(Ordering::Acquire) && std::time::Instant::now() < until {
+                    std::thread::yield_now();
+                }
+                let _ = gone.send(self.0.load(Ordering::Acquire));
+            }
+        }
+        begin(&mut guest).await;
+        tenant.quota.charge(Duration::from_secs(3600));
+        let Err(failure) = guest.await else {
+            panic!("it went well")
+        };
+        assert!(matches!(failure.error, Error::Exit(7)));
+        is_known.store(true, Ordering::Release);
+        assert!(was_known.await.expect("it is dropped"));
+    }
+
+    #[tokio::test]
+    async fn who_is_dropped_is_dropped_behind_too() {
+        struct Told(Option<oneshot::Sender<()>>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                let _ = self.0.take().map(|told| told.send(()));
+            }
+        }
+
+        let tenant = Tenant::new();
+        let (dropped, is_dropped) = oneshot::channel();
+        let told = Told(Some(dropped));
+        let mut guest = tenant.guest(async move {
+            let _told = told;
+            std::future::pending().await
+        });
+        begin(&mut guest).await;
+        tenant.quota.charge(Duration::from_secs(3600));
+        begin(&mut guest).await;
+        drop(guest);
+        is_dropped.await.expect("it is told");
+    }
 }

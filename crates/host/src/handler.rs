@@ -281,13 +281,21 @@ async fn first_answer(
     mut guest: Seated,
     answer: &mut oneshot::Receiver<Answer>,
 ) -> Result<(Answer, Run), Error> {
+    // A guest that another task runs may be seen to end after its end of the channel is gone, which tells that only once.
+    let mut may_answer = true;
     let (answer, ended) = std::future::poll_fn(|cx| {
         let ended = Pin::new(&mut guest).poll(cx);
-        match (Pin::new(&mut *answer).poll(cx), ended) {
-            (Poll::Ready(Ok(answer)), ended) => Poll::Ready((Some(answer), ended)),
+        if may_answer {
+            match Pin::new(&mut *answer).poll(cx) {
+                Poll::Ready(Ok(answer)) => return Poll::Ready((Some(answer), ended)),
+                Poll::Ready(Err(_)) => may_answer = false,
+                Poll::Pending => {}
+            }
+        }
+        match ended {
             // A guest that did much has used up its task's turn, and then no channel is ready, whatever is in it.
-            (_, Poll::Ready(ended)) => Poll::Ready((answer.try_recv().ok(), Poll::Ready(ended))),
-            _ => Poll::Pending,
+            Poll::Ready(ended) => Poll::Ready((answer.try_recv().ok(), Poll::Ready(ended))),
+            Poll::Pending => Poll::Pending,
         }
     })
     .await;

@@ -8,12 +8,12 @@ use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
 
 use crate::admission::Places;
-use crate::guest::{self, Reply};
+use crate::caps;
+use crate::guest::{self, Ended, Failure, Reply};
 use crate::meter::Meter;
 use crate::outgoing::Outgoing;
 use crate::shelf::{Shelf, Spare};
 use crate::state::State;
-use crate::{Error, caps};
 
 /// An instance with all that is its own. Between two requests there is nothing of a request in it.
 pub(crate) struct Instance {
@@ -54,7 +54,7 @@ pub(crate) async fn run(
     meter: Arc<Meter>,
     request: Request<WasiBody>,
     reply: Reply,
-) -> Result<Spare, Error> {
+) -> Ended {
     let mut instance = match server {
         Server::Used(instance) => instance,
         Server::Fresh(pre, mut store) => match pre.instantiate_async(&mut store).await {
@@ -63,13 +63,19 @@ pub(crate) async fn run(
                 proxy,
                 served: 0,
             }),
-            Err(error) => return Err(guest::failure(&error, store.data(), &meter)),
+            Err(error) => {
+                let error = guest::failure(&error, store.data(), &meter);
+                return Err(Failure::with(error, store));
+            }
         },
     };
     let Instance { store, proxy, .. } = &mut *instance;
     match guest::serve(proxy, store, request, reply).await {
         Ok(()) if instance.rest() => Ok(shelf.spare(instance)),
         Ok(()) => Ok(Spare::default()),
-        Err(error) => Err(guest::failure(&error, instance.store.data(), &meter)),
+        Err(error) => {
+            let error = guest::failure(&error, instance.store.data(), &meter);
+            Err(Failure::with(error, instance))
+        }
     }
 }

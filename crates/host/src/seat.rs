@@ -110,7 +110,7 @@ impl Future for Seated {
             Poll::Ready(_) => inner.guest = None,
             Poll::Pending => inner.woken_by(cx.waker()),
         }
-        polled
+        polled.map_err(|failure| failure.error)
     }
 }
 
