@@ -458,6 +458,10 @@ impl App {
         &self.denials
     }
 
+    pub(crate) fn handler(&self, id: &ComponentId) -> Option<&Handler> {
+        self.handlers.get(id)
+    }
+
     pub(crate) fn count_denial(&self, id: &ComponentId) {
         if let Some(handler) = self.handlers.get(id) {
             handler.count_denial();

@@ -3,7 +3,7 @@
 use wasmtime::component::Linker;
 
 use crate::state::State;
-use crate::{client, observed};
+use crate::{client, observed, turns};
 
 /// A package that components may import from, with the interfaces of it that are linked.
 pub(crate) struct Provided {
@@ -136,6 +136,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi::p3::add_to_linker(linker)?;
     observed::add_to_linker(linker)?;
+    turns::add_to_linker(linker)?;
     client::add_to_linker(linker)?;
     runner_variables::add_to_linker(linker, |state| state.variables.view())?;
     Ok(())

@@ -52,6 +52,11 @@ pub const IDLE: Duration = Duration::from_secs(10);
 pub const IDLE_PER_COMPONENT: usize = 4;
 /// Instances that wait, of all components: a tenth of [`INSTANCES`], so that they never leave those who serve without.
 pub const IDLE_INSTANCES: usize = 100;
+/// Requests that one instance serves at once, where `instance_reuse` lets it: what goes wrong in it goes wrong for all of
+/// those.
+pub const CREW_COMPANY: usize = 16;
+/// A request that no instance has taken for so long gets one of its own: they may all be held up by one task of theirs.
+pub const CREW_PATIENCE: Duration = Duration::from_millis(20);
 /// Requests that one instance serves: making it costs little beside so many, and what it leaks has an end.
 pub const REQUESTS_PER_INSTANCE: u32 = 1000;
 

@@ -7,8 +7,8 @@
 
 use http::Method;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use wasmtime::StoreContextMut;
 use wasmtime::component::{Accessor, Linker, Resource};
+use wasmtime::{AsContextMut, StoreContextMut};
 use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::p3::bindings::http::{client, types as types_03};
@@ -16,6 +16,7 @@ use wasmtime_wasi_http::{RequestOptions, WasiHttp, WasiHttpView, p2, p3};
 
 use crate::outgoing::Asked;
 use crate::state::State;
+use crate::turns::turn;
 
 /// The authority of a guest's own app.
 const OWN: &str = "self";
@@ -70,6 +71,7 @@ fn set_authority_02(
     mut store: StoreContextMut<'_, State>,
     (request, authority): Set02,
 ) -> wasmtime::Result<Set> {
+    turn(&mut store)?;
     let mut http = store.data_mut().http();
     let same = Resource::new_borrow(request.rep());
     let set = types::HostOutgoingRequest::set_authority(&mut http, same, authority.clone())?;
@@ -95,6 +97,7 @@ fn set_authority_03(
     mut store: StoreContextMut<'_, State>,
     (request, authority): Set03,
 ) -> wasmtime::Result<Set> {
+    turn(&mut store)?;
     let mut http = store.data_mut().http();
     let same = Resource::new_borrow(request.rep());
     let set = types_03::HostRequest::set_authority(&mut http, same, authority.clone())?;
@@ -139,6 +142,7 @@ fn handle_02(
     mut store: StoreContextMut<'_, State>,
     (request, options): Call02,
 ) -> wasmtime::Result<Called02> {
+    turn(&mut store)?;
     let mut http = store.data_mut().http();
     let call = http.table.get_mut(&request)?;
     if call.authority.as_deref().unwrap_or_default().is_empty() {
@@ -162,6 +166,7 @@ async fn send_03(
     request: Resource<p3::Request>,
 ) -> wasmtime::Result<Called03> {
     store.with(|mut access| -> wasmtime::Result<()> {
+        turn(&mut access.as_context_mut())?;
         let call = access.data_mut().http().table.get_mut(&request)?;
         if call
             .authority

@@ -19,10 +19,11 @@ use wasmtime_wasi_http::{p2, p3};
 use crate::artifact::{self, Artifact};
 use crate::cache::{Cache, Fault};
 use crate::compile::{Compiled, Needs, Refusal};
+use crate::crew::Crew;
 use crate::engine::cores;
 use crate::event::{Event, Events};
 use crate::files::Files;
-use crate::handler::Handler;
+use crate::handler::{Handler, Reuse};
 use crate::imports;
 use crate::limit::Hits;
 use crate::log::ComponentLog;
@@ -189,7 +190,6 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn load(&self, events: &Events) -> Result<(Handler, Loaded), Vec<Diagnostic>> {
         let started = Instant::now();
-        self.refuse_concurrent()?;
         let within = self.within()?;
         let artifact = match (self.refuse_unsupported(), self.read(within.as_ref())) {
             (Ok(()), Ok(artifact)) => artifact,
@@ -211,6 +211,7 @@ impl Loader<'_> {
         let imports = imports::of(&component, self.engine.wasmtime());
         self.refuse_missing(&imports, &compiled)?;
         let (pre, world) = self.link(&component, &compiled)?;
+        self.refuse_concurrent(world)?;
         let files = self.files(within.as_ref())?;
         let places = compiled.needs.places();
         let audit = imports::unused(&imports, self.wanted);
@@ -239,28 +240,28 @@ impl Loader<'_> {
             .collect())
     }
 
-    /// One instance for several requests at once: their calls and lines could not be told from one another.
-    fn refuse_concurrent(&self) -> Result<(), Vec<Diagnostic>> {
-        if self.wanted.limits.instance_reuse != Some(InstanceReuse::Concurrent) {
+    /// One instance for several requests at once is what only the newer interface is made for.
+    fn refuse_concurrent(&self, world: World) -> Result<(), Vec<Diagnostic>> {
+        let is_asked = self.wanted.limits.instance_reuse == Some(InstanceReuse::Concurrent);
+        if !is_asked || world == World::Http03 {
             return Ok(());
         }
-        let what = "asks for `concurrent`, which is not supported by this version";
+        let what = "asks for `concurrent`, and handles one request at a time: it exports \
+                    `wasi:http/incoming-handler@0.2`";
         let mut error = self.diagnostic(Code::ReuseNotProvided, what);
         if let Some(place) = self.wanted.grants.get("instance_reuse") {
             error.place = Some(place.clone());
         }
         Err(vec![error.help(
-            "use `serial`: an instance serves one request after the other",
+            "use `serial`: an instance serves one request after the other; or export `wasi:http/handler@0.3`",
         )])
     }
 
-    /// Where instances wait for their next request, if they serve several.
-    fn shelf(&self) -> Option<Arc<Shelf>> {
+    fn reuse(&self) -> Reuse {
         match self.wanted.limits.instance_reuse {
-            None | Some(InstanceReuse::Never) => None,
-            Some(InstanceReuse::Serial | InstanceReuse::Concurrent) => {
-                Some(Shelf::new(self.engine.idle().clone()))
-            }
+            None | Some(InstanceReuse::Never) => Reuse::Never,
+            Some(InstanceReuse::Serial) => Reuse::Serial(Shelf::new(self.engine.idle().clone())),
+            Some(InstanceReuse::Concurrent) => Reuse::Concurrent(Crew::new()),
         }
     }
 
@@ -553,7 +554,7 @@ impl Loader<'_> {
             admission: door.admission.clone(),
             of_app: None,
             _door: door,
-            shelf: self.shelf(),
+            reuse: self.reuse(),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::body::{Body, Run, Until};
 use crate::bucket::Bucket;
 use crate::clock::Coarse;
 use crate::component::World;
+use crate::crew::{self, Crew, Job, Member};
 use crate::doors::Door;
 use crate::event::{RequestId, Stream};
 use crate::files::Files;
@@ -35,7 +36,7 @@ use crate::outgoing::Outgoing;
 use crate::quota::Quota;
 use crate::seat::{Seat, Seated};
 use crate::shelf::Shelf;
-use crate::state::{Kept, Memory, State};
+use crate::state::{First, Kept, Memory, State};
 use crate::trace::Trace;
 use crate::usage::{Usage, Used};
 use crate::{Engine, Error, capped, caps};
@@ -73,8 +74,17 @@ pub(crate) struct Handler {
     pub(crate) of_app: Option<Arc<Admission>>,
     /// Where these are from: its tenant keeps it as long as somebody has it.
     pub(crate) _door: Arc<Door>,
-    /// Where an instance waits for the next request; none where each serves one.
-    pub(crate) shelf: Option<Arc<Shelf>>,
+    pub(crate) reuse: Reuse,
+}
+
+/// What becomes of an instance that serves.
+pub(crate) enum Reuse {
+    /// It ends with its request.
+    Never,
+    /// It waits here for the next one.
+    Serial(Arc<Shelf>),
+    /// It serves several at once, as one of those.
+    Concurrent(Arc<Crew>),
 }
 
 /// One request, as a handler needs to know it.
@@ -148,10 +158,15 @@ impl Handler {
         request: Request<WasiBody>,
         reply: guest::Reply,
     ) -> Result<Guest, Error> {
+        let shelf = match &self.reuse {
+            Reuse::Never => None,
+            Reuse::Serial(shelf) => Some(shelf),
+            Reuse::Concurrent(crew) => return self.attend(crew, call, admitted, request, reply),
+        };
         let meter = Arc::new(Meter::new(self.cpu));
         let (pace, quota) = (self.engine.pace().clone(), self.quota.clone());
-        let Some(shelf) = &self.shelf else {
-            let store = self.store(call, admitted, &meter)?;
+        let Some(shelf) = shelf else {
+            let store = self.store(self.alone(call, admitted), &meter)?;
             let run = guest::run(self.pre.clone(), store, meter.clone(), request, reply);
             return Ok(Guest::new(run, meter, pace, quota));
         };
@@ -160,19 +175,78 @@ impl Handler {
                 instance.begin(self.outgoing(call), admitted, meter.clone());
                 Server::Used(instance)
             }
-            None => Server::Fresh(self.pre.clone(), self.store(call, admitted, &meter)?),
+            None => {
+                let store = self.store(self.alone(call, admitted), &meter)?;
+                Server::Fresh(self.pre.clone(), store)
+            }
         };
         let run = instance::run(server, shelf.clone(), meter.clone(), request, reply);
         Ok(Guest::new(run, meter, pace, quota))
     }
 
-    fn store(
+    /// An instance that serves several at once handles it.
+    fn attend(
         &self,
+        crew: &Arc<Crew>,
         call: Call,
         admitted: Places,
+        request: Request<WasiBody>,
+        reply: guest::Reply,
+    ) -> Result<Guest, Error> {
+        let (app, id) = (call.app.clone(), self.id.clone());
+        let (job, outcome) = Job::new(request, reply, self.outgoing(call), admitted);
+        let number = match crew.offer(job) {
+            Ok(number) => Some(number),
+            Err(job) => {
+                self.employ(crew, job)?;
+                None
+            }
+        };
+        let more = move |job: Box<Job>| match app.handler(&id) {
+            Some(handler) => handler.employ_one_more(job),
+            None => Err(Error::NoRoute),
+        };
+        Ok(Guest::elsewhere(crew::attend(
+            crew.clone(),
+            number,
+            outcome,
+            more,
+        )))
+    }
+
+    fn employ_one_more(&self, job: Box<Job>) -> Result<(), Error> {
+        match &self.reuse {
+            Reuse::Concurrent(crew) => self.employ(crew, job),
+            Reuse::Never | Reuse::Serial(_) => Err(Error::NoResponse),
+        }
+    }
+
+    fn employ(&self, crew: &Arc<Crew>, first: Box<Job>) -> Result<(), Error> {
+        let meter = Arc::new(Meter::new(self.cpu));
+        let slots = Arc::new(Semaphore::new(self.outbound_per_instance));
+        let store = self.store((first.request_id(), First::OfMany(slots)), &meter)?;
+        let member = Member {
+            pre: self.pre.clone(),
+            store,
+            meter,
+            quota: self.quota.clone(),
+            engine: self.engine.clone(),
+        };
+        crew.employ(member, first);
+        Ok(())
+    }
+
+    fn alone(&self, call: Call, admitted: Places) -> (RequestId, First) {
+        let outgoing = Box::new(self.outgoing(call));
+        (outgoing.request_id, First::Alone(outgoing, admitted))
+    }
+
+    fn store(
+        &self,
+        (request_id, first): (RequestId, First),
         meter: &Arc<Meter>,
     ) -> Result<Store<State>, Error> {
-        let state = self.state(call, admitted)?;
+        let state = self.state(request_id, first)?;
         guest::store(self.engine.wasmtime(), state, meter.clone())
     }
 
@@ -191,22 +265,24 @@ impl Handler {
         Ok(request.map(|body| capped::request(body, most, &self.hits, request_id)))
     }
 
-    fn state(&self, call: Call, admitted: Places) -> Result<State, Error> {
+    fn state(&self, request_id: RequestId, first: First) -> Result<State, Error> {
         let taken = self.quota.take_places(self.places);
         let memory = Memory::new(self.memory, taken.ok_or(Error::Instances)?);
-        let log = |stream| LogStream::new(self.log.clone(), call.request_id, stream);
+        let log = |stream| LogStream::new(self.log.clone(), request_id, stream);
         let logs = [Stream::Stdout, Stream::Stderr].map(log);
-        let kept = self.shelf.is_some().then(|| Kept {
-            logs: logs.clone(),
-            folders: self.files.iter().flat_map(Files::mounts).count(),
-        });
+        let kept = match self.reuse {
+            Reuse::Never => None,
+            Reuse::Serial(_) | Reuse::Concurrent(_) => Some(Kept {
+                logs: logs.clone(),
+                folders: self.files.iter().flat_map(Files::mounts).count(),
+            }),
+        };
         Ok(State::new(
             self.wasi(logs)?,
-            self.outgoing(call),
+            first,
             self.variables.clone(),
             self.usage.clone(),
             memory,
-            admitted,
             kept,
         ))
     }

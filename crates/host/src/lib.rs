@@ -65,6 +65,7 @@ mod clock;
 mod compile;
 mod component;
 mod copies;
+mod crew;
 mod denials;
 mod doors;
 mod engine;
@@ -95,6 +96,7 @@ mod state;
 mod tenant;
 mod ticker;
 mod trace;
+mod turns;
 mod usage;
 mod within;
 

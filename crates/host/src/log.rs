@@ -159,9 +159,13 @@ impl LogStream {
         }
     }
 
-    /// What is written from now on is of another request.
+    /// What is written from now on is of this request. A line of another ends here.
     pub(crate) fn begin(&self, request_id: RequestId) {
-        self.lines().request_id = request_id;
+        let mut lines = self.lines();
+        if lines.request_id != request_id {
+            lines.end();
+            lines.request_id = request_id;
+        }
     }
 
     /// Nothing more is written for its request.
@@ -252,8 +256,12 @@ impl IsTerminal for LogStream {
 }
 
 impl StdoutStream for LogStream {
+    /// What is written there is of the request that is served now, whichever is then.
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
+        let lines = self.lines();
+        let (log, id, stream) = (lines.log.clone(), lines.request_id, lines.stream);
+        drop(lines);
+        Box::new(LogStream::new(log, id, stream))
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {

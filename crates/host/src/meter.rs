@@ -35,6 +35,12 @@ impl Meter {
         self.began.store(thread_time(), Ordering::Relaxed);
     }
 
+    /// What was computed until now is not counted any more. To be called within a poll.
+    pub(crate) fn begin_anew(&self) {
+        self.charged.store(0, Ordering::Relaxed);
+        self.begin();
+    }
+
     /// It has ended, on the same thread, after so long.
     pub(crate) fn end(&self) -> Duration {
         let (before, now) = (self.charged.load(Ordering::Relaxed), self.until_now());

@@ -1,12 +1,14 @@
 //! What one instance has: a field for each capability, and nothing that its component was not granted.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wasmtime::component::ResourceTable;
+use tokio::sync::Semaphore;
+use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::p2::DynOutputStream;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 use crate::admission::Places;
 use crate::caps;
@@ -20,8 +22,7 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
     pub(crate) http: WasiHttpCtx,
-    /// None between two requests.
-    outgoing: Option<Outgoing>,
+    requests: Requests,
     nobody: Nobody,
     pub(crate) variables: runner_variables::Session,
     pub(crate) usage: Arc<Usage>,
@@ -29,6 +30,19 @@ pub(crate) struct State {
     admitted: Option<Places>,
     /// None where it serves one request.
     kept: Option<Kept>,
+}
+
+/// The calls out of the requests that an instance serves.
+enum Requests {
+    /// Of one after the other; none between two.
+    One(Option<Outgoing>),
+    /// Of several at once, by the task of each, and which of them calls.
+    Many {
+        all: BTreeMap<GuestTaskId, Outgoing>,
+        calls: Option<GuestTaskId>,
+        /// Outbound calls of all of them at once.
+        slots: Arc<Semaphore>,
+    },
 }
 
 /// What an instance may still have when it has served, and may serve again.
@@ -42,13 +56,16 @@ pub(crate) struct Kept {
 impl State {
     pub(crate) fn new(
         wasi: WasiCtx,
-        outgoing: Outgoing,
+        first: First,
         variables: runner_variables::Session,
         usage: Arc<Usage>,
         memory: Memory,
-        admitted: Places,
         kept: Option<Kept>,
     ) -> State {
+        let (requests, admitted) = match first {
+            First::Alone(outgoing, admitted) => (Requests::One(Some(*outgoing)), Some(admitted)),
+            First::OfMany(slots) => (Requests::many(slots), None),
+        };
         let mut table = ResourceTable::new();
         table.set_max_capacity(caps::RESOURCES);
         let mut http = WasiHttpCtx::new();
@@ -57,19 +74,55 @@ impl State {
             table,
             wasi,
             http,
-            outgoing: Some(outgoing),
+            requests,
             nobody: Nobody,
             variables,
             usage,
             memory,
-            admitted: Some(admitted),
+            admitted,
             kept,
         }
     }
 
-    /// The calls out of the request that is served.
+    /// The calls out of the request that is served, or of the one whose task calls.
     pub(crate) fn outgoing(&self) -> Option<&Outgoing> {
-        self.outgoing.as_ref()
+        match &self.requests {
+            Requests::One(outgoing) => outgoing.as_ref(),
+            Requests::Many { all, calls, .. } => all.get(calls.as_ref()?),
+        }
+    }
+
+    /// Whether it may serve several requests at once.
+    pub(crate) fn serves_many(&self) -> bool {
+        matches!(self.requests, Requests::Many { .. })
+    }
+
+    /// One of several requests begins, as this task.
+    pub(crate) fn begin_task(&mut self, task: GuestTaskId, mut outgoing: Outgoing) {
+        if let Requests::Many { all, slots, .. } = &mut self.requests {
+            outgoing.of_instance = slots.clone();
+            all.insert(task, outgoing);
+        }
+    }
+
+    /// What comes now is done for the request of this task.
+    pub(crate) fn turn_to(&mut self, task: Option<GuestTaskId>) {
+        let Requests::Many { all, calls, .. } = &mut self.requests else {
+            return;
+        };
+        *calls = task;
+        if let Some(outgoing) = task.and_then(|task| all.get(&task)) {
+            for log in self.kept.iter().flat_map(|kept| &kept.logs) {
+                log.begin(outgoing.request_id);
+            }
+        }
+    }
+
+    /// None of several requests is served any more.
+    pub(crate) fn forget_requests(&mut self) {
+        if let Requests::Many { all, .. } = &mut self.requests {
+            all.clear();
+        }
     }
 
     /// Another request begins.
@@ -77,18 +130,47 @@ impl State {
         for log in self.kept.iter().flat_map(|kept| &kept.logs) {
             log.begin(outgoing.request_id);
         }
-        self.outgoing = Some(outgoing);
+        self.requests = Requests::One(Some(outgoing));
         self.admitted = Some(admitted);
     }
 
     /// Lets go of the request that was served. Whether nothing of it is left with the guest, and it was refused nothing.
     pub(crate) fn rest(&mut self) -> bool {
-        (self.outgoing, self.admitted) = (None, None);
+        (self.requests, self.admitted) = (Requests::One(None), None);
         let Some(kept) = &self.kept else {
             return false;
         };
         kept.logs.iter().for_each(LogStream::end);
         kept.is_all_of(&mut self.table) && self.memory.refused().is_none()
+    }
+}
+
+/// Whom an instance serves first.
+pub(crate) enum First {
+    /// One request, which holds this place.
+    Alone(Box<Outgoing>, Places),
+    /// The first of several at once, whose calls take these slots.
+    OfMany(Arc<Semaphore>),
+}
+
+impl Requests {
+    fn many(slots: Arc<Semaphore>) -> Requests {
+        Requests::Many {
+            all: BTreeMap::new(),
+            calls: None,
+            slots,
+        }
+    }
+
+    fn hooks<'a>(&'a mut self, nobody: &'a mut Nobody) -> &'a mut dyn WasiHttpHooks {
+        let outgoing = match self {
+            Requests::One(outgoing) => outgoing.as_mut(),
+            Requests::Many { all, calls, .. } => calls.as_ref().and_then(|task| all.get_mut(task)),
+        };
+        match outgoing {
+            Some(outgoing) => outgoing,
+            None => nobody,
+        }
     }
 }
 
@@ -123,10 +205,7 @@ impl WasiView for State {
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {
-            hooks: match &mut self.outgoing {
-                Some(outgoing) => outgoing,
-                None => &mut self.nobody,
-            },
+            hooks: self.requests.hooks(&mut self.nobody),
             table: &mut self.table,
             ctx: &mut self.http,
         }

@@ -309,7 +309,10 @@ const FROM_0: Expected = Expected(Code::BadCount, "a number from 0");
 const FROM_1: Expected = Expected(Code::BadCount, "a number from 1");
 const RATE: Expected = Expected(Code::BadRate, "a rate such as `\"100/s\"`");
 const BYTE_RATE: Expected = Expected(Code::BadRate, "a rate such as `\"16 KiB/s\"`");
-const REUSE: Expected = Expected(Code::BadReuse, "`\"never\"` or `\"serial\"`");
+const REUSE: Expected = Expected(
+    Code::BadReuse,
+    "`\"never\"`, `\"serial\"` or `\"concurrent\"`",
+);
 
 /// Every limit there is.
 const KEYS: [&str; 13] = [

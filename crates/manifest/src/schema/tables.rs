@@ -569,8 +569,8 @@ static LIMITS: Keys = closed(
         ),
         key(
             "instance_reuse",
-            Shape::Word(&["never", "serial"]),
-            "Whether an instance serves one request, which it does without it, or one after the other.",
+            Shape::Word(&["never", "serial", "concurrent"]),
+            "Whether an instance serves one request, which it does without it, one after the other, or several at once.",
         ),
         key(
             "clock_resolution",

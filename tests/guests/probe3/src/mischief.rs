@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use toolbox::Query;
 use wasip3::clocks::monotonic_clock;
@@ -20,6 +21,7 @@ pub async fn handle(path: &str, query: &Query) -> Response {
         "/trap" => core::arch::wasm32::unreachable(),
         "/trap-after-head" => after_head(query, async { core::arch::wasm32::unreachable() }),
         "/sleep" => sleep(query).await,
+        "/stdout" => print(query).await,
         "/sleep-after-head" => after_head(query, wait(query)),
         "/unfinished" => after_head(query, async {}),
         "/counter" => reply::json(&(COUNTER.fetch_add(1, Ordering::Relaxed) + 1).to_string()),
@@ -45,8 +47,21 @@ fn spin() -> ! {
     }
 }
 
+/// `text`, `n` times, with `ms` in between.
+async fn print(query: &Query) -> Response {
+    let text = query.text("text").unwrap_or("line");
+    for _ in 0..query.number("n", 1) {
+        println!("{text}");
+        wait(query).await;
+    }
+    reply::text(200, "printed\n")
+}
+
 async fn sleep(query: &Query) -> Response {
-    wait(query).await;
+    match query.flag("block") {
+        true => std::thread::sleep(Duration::from_nanos(query.nanoseconds("ms").unwrap_or(0))),
+        false => wait(query).await,
+    }
     reply::text(200, "slept\n")
 }
 

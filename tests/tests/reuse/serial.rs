@@ -1,145 +1,19 @@
 //! Instances that serve one request after the other: what goes on from one to the next, and what never does.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::Request;
 use http_body_util::{BodyExt, Full};
-use runner_host::{
-    App as Loaded, Body, CacheDir, Client, Engine, EngineOptions, Event, Refused, RequestId,
-    Services, caps,
-};
-use runner_manifest::{Manifest, Variables};
-use runner_outbound::{Options, Outbound};
+use runner_host::{Body, CacheDir, EngineOptions, caps};
 use runner_tests::{App, End, Fault, Oracle, Protocol, Server, guest};
 use rustix::process::Signal;
+
+use crate::host::{Host, Told, whole};
 
 const SERIAL: &str = "instance_reuse = \"serial\"";
 
 /// Both versions of `wasi:http`.
 const PROBES: [&str; 2] = ["probe", "probe3"];
-
-/// What was told of one request: its lines, the calls that were denied, and how many of those its record counts.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Told {
-    lines: Vec<String>,
-    denied: usize,
-    counted: u64,
-}
-
-/// An app that serves one component on every path, in this process.
-struct Host {
-    engine: Engine,
-    app: Arc<Loaded>,
-    events: Arc<Mutex<Vec<(RequestId, Told)>>>,
-}
-
-impl Host {
-    async fn of(guest: &str, limits: &str) -> Host {
-        Host::with(
-            guest,
-            &format!("[component.guest.limits]\n{SERIAL}\n{limits}\n"),
-        )
-        .await
-    }
-
-    async fn with(name: &str, lines: &str) -> Host {
-        let manifest = format!(
-            "spin_manifest_version = 2\n[application]\nname = \"story\"\n\
-             [[trigger.http]]\nroute = \"/...\"\ncomponent = \"guest\"\n\
-             [component.guest]\nsource = \"{}\"\n{lines}\n",
-            guest(name).display()
-        );
-        Host::serving(&manifest, EngineOptions::default()).await
-    }
-
-    async fn serving(manifest: &str, options: EngineOptions) -> Host {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("spin-like.toml");
-        let manifest = Manifest::parse(manifest, &path, &Variables::default());
-        let door = Outbound::new(Options {
-            dns: vec![([127, 0, 0, 1], 53).into()],
-            ..Options::default()
-        });
-        let refuse = |refused: &Refused<'_>| {
-            let mut response = Response::new(Body::full(refused.error.to_string()));
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            response
-        };
-        let mut services = Services::new(door.expect("a door"), Arc::new(refuse));
-        let events = Arc::<Mutex<Vec<(RequestId, Told)>>>::default();
-        let telling = events.clone();
-        services.events = Arc::new(move |event| tell(&telling, &event));
-        let engine = Engine::new(options).expect("an engine");
-        let app = Loaded::load(&engine, manifest.expect("a manifest"), 1, services).await;
-        Host {
-            engine,
-            app: Arc::new(app.expect("it loads")),
-            events,
-        }
-    }
-
-    /// The head, with a body that is yet to be read.
-    async fn head(&self, method: &str, target: &str, body: &str) -> Response<Body> {
-        let request = Request::builder().method(method).uri(target);
-        let request = request.body(Full::new(Bytes::from(body.to_owned())));
-        let client = Client::of_program("story");
-        self.app.handle(request.expect("a request"), client).await
-    }
-
-    /// The status and the whole body, or what came of it before it broke off.
-    async fn get(&self, target: &str) -> (u16, String) {
-        whole(self.head("GET", target, "").await).await
-    }
-
-    /// How many requests the instance that answers has served on this path.
-    async fn counter(&self) -> String {
-        self.get("/counter").await.1
-    }
-
-    /// What was told of each request since this was last asked.
-    fn told(&self) -> Vec<Told> {
-        let events = std::mem::take(&mut *self.events.lock().expect("no panic inside"));
-        events.into_iter().map(|(_, told)| told).collect()
-    }
-}
-
-fn tell(all: &Mutex<Vec<(RequestId, Told)>>, event: &Event<'_>) {
-    let id = match event {
-        Event::Line { request_id, .. } | Event::Denied { request_id, .. } => *request_id,
-        Event::Request(record) => record.request_id,
-        _ => return,
-    };
-    let mut all = all.lock().expect("no panic inside");
-    let at = match all.iter().position(|(of, _)| *of == id) {
-        Some(at) => at,
-        None => {
-            all.push((id, Told::default()));
-            all.len() - 1
-        }
-    };
-    let told = &mut all[at].1;
-    match event {
-        Event::Line { line, .. } => told.lines.push((*line).to_owned()),
-        Event::Denied { .. } => told.denied += 1,
-        Event::Request(record) => told.counted = record.denials,
-        _ => {}
-    }
-}
-
-async fn whole(response: Response<Body>) -> (u16, String) {
-    let (head, mut body) = response.into_parts();
-    let mut text = Vec::new();
-    while let Some(frame) = body.frame().await {
-        match frame {
-            Ok(frame) => text.extend(frame.into_data().expect("no trailers")),
-            Err(_) => break,
-        }
-    }
-    let text = String::from_utf8(text).expect("text");
-    (head.status.as_u16(), text)
-}
 
 #[tokio::test]
 async fn e28_a_fresh_instance_is_the_default_and_one_that_serves_again_is_asked_for() {
@@ -234,7 +108,7 @@ async fn e28_no_other_component_app_or_load_of_it_is_served_by_an_instance() {
 #[tokio::test]
 async fn who_has_served_well_serves_again_whatever_it_did() {
     for name in PROBES {
-        let host = Host::of(name, "").await;
+        let host = Host::of(name, SERIAL).await;
         let mut served = 0;
         for (method, target, body) in [
             ("GET", "/hello", ""),
@@ -288,8 +162,8 @@ async fn who_has_not_served_well_never_serves_again() {
         ("probe", [&bad[..], &only_02].concat()),
         ("probe3", bad.to_vec()),
     ] {
-        let limits = "cpu = \"100 ms\"\nrequest_timeout = \"500 ms\"";
-        let host = Host::of(name, limits).await;
+        let limits = format!("{SERIAL}\ncpu = \"100 ms\"\nrequest_timeout = \"500 ms\"");
+        let host = Host::of(name, &limits).await;
         for path in paths {
             assert_eq!(host.counter().await, "1", "{name} {path}");
             assert_eq!(host.counter().await, "2", "{name} {path}");
@@ -313,7 +187,7 @@ async fn who_keeps_something_of_its_request_never_serves_again() {
             &["fields", "options", "streams", "futures", "sets"],
         ),
     ] {
-        let host = Host::of(name, "").await;
+        let host = Host::of(name, SERIAL).await;
         for what in leaks {
             host.get("/about").await;
             assert_eq!(host.engine.instances(), 1, "{name}: one waits");
@@ -326,7 +200,7 @@ async fn who_keeps_something_of_its_request_never_serves_again() {
 
 #[tokio::test]
 async fn a_line_and_a_denial_are_those_of_the_request_that_is_served() {
-    let host = Host::of("probe", "").await;
+    let host = Host::of("probe", SERIAL).await;
     for target in [
         "/stdout?text=one",
         "/stderr?text=two&newline=0",
@@ -359,7 +233,11 @@ async fn a_line_and_a_denial_are_those_of_the_request_that_is_served() {
 
 #[tokio::test]
 async fn what_it_may_compute_is_a_requests_and_its_memory_is_its_own() {
-    let host = Host::of("probe", "cpu = \"500 ms\"\nmemory = \"64 MiB\"").await;
+    let host = Host::of(
+        "probe",
+        &format!("{SERIAL}\ncpu = \"500 ms\"\nmemory = \"64 MiB\""),
+    )
+    .await;
     for n in 1..=100 {
         assert_eq!(
             host.get("/memory?bytes=40000000").await.1,
@@ -374,7 +252,7 @@ async fn what_it_may_compute_is_a_requests_and_its_memory_is_its_own() {
 
 #[tokio::test]
 async fn an_instance_serves_a_thousand_requests() {
-    let host = Host::of("probe", "").await;
+    let host = Host::of("probe", SERIAL).await;
     for n in 1..=caps::REQUESTS_PER_INSTANCE {
         assert_eq!(host.counter().await, n.to_string());
     }
@@ -384,7 +262,7 @@ async fn an_instance_serves_a_thousand_requests() {
 
 #[tokio::test]
 async fn as_many_instances_of_a_component_wait_as_may_and_ten_seconds_at_most() {
-    let host = Host::of("probe", "").await;
+    let host = Host::of("probe", SERIAL).await;
     let mut at_once = Vec::new();
     for n in 1..=caps::IDLE_PER_COMPONENT as u64 + 2 {
         at_once.push(host.head("GET", "/big?bytes=10000000", "").await);

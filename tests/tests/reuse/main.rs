@@ -1,0 +1,5 @@
+//! Instances that serve more than one request.
+
+mod concurrent;
+mod host;
+mod serial;
