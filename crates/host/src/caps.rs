@@ -115,6 +115,17 @@ pub const HOSTCALL_FUEL: usize = 16 * 1024 * 1024;
 /// Size of one header map, as the host holds it: 64 KiB on the wire is about twice that in memory.
 pub const FIELDS: usize = 128 * 1024;
 
+/// What a guest may have handed over for the host to keep before all of its handles are looked at: that is done for every
+/// eighth call at most.
+pub const UNSEEN: u64 = 1024 * 1024;
+/// A guest hands a body over in pieces of this size at most, and two of them wait for whoever takes it: a writer does not wait
+/// for each, and many bodies that nobody takes are not much.
+pub const BODY_CHUNK: usize = 64 * 1024;
+/// Files and folders that an instance may have open.
+pub const FILES_OPEN: u64 = 256;
+/// Of the descriptors that the process may have, guests have a quarter at most, all together, for files.
+pub const OF_FILES: (u64, u64) = (1, 4);
+
 /// Largest answer to one `get-random-bytes`.
 pub const RANDOM: u64 = 1024 * 1024;
 

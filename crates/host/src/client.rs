@@ -14,6 +14,7 @@ use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequ
 use wasmtime_wasi_http::p3::bindings::http::{client, types as types_03};
 use wasmtime_wasi_http::{RequestOptions, WasiHttp, WasiHttpView, p2, p3};
 
+use crate::charges;
 use crate::outgoing::Asked;
 use crate::state::State;
 use crate::turns::turn;
@@ -38,6 +39,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     let options = p2::bindings::LinkOptions::default();
     types::add_to_linker::<_, WasiHttp>(linker, &(&options).into(), State::http)?;
     types_03::add_to_linker::<_, WasiHttp>(linker, State::http)?;
+    charges::add_to_linker(linker)?;
     add_setters_to_linker(linker)?;
     linker
         .instance("wasi:http/outgoing-handler@0.2.12")?
@@ -72,6 +74,9 @@ fn set_authority_02(
     (request, authority): Set02,
 ) -> wasmtime::Result<Set> {
     turn(&mut store)?;
+    store
+        .data_mut()
+        .holds(authority.as_ref().map_or(0, String::len))?;
     let mut http = store.data_mut().http();
     let same = Resource::new_borrow(request.rep());
     let set = types::HostOutgoingRequest::set_authority(&mut http, same, authority.clone())?;
@@ -98,6 +103,9 @@ fn set_authority_03(
     (request, authority): Set03,
 ) -> wasmtime::Result<Set> {
     turn(&mut store)?;
+    store
+        .data_mut()
+        .holds(authority.as_ref().map_or(0, String::len))?;
     let mut http = store.data_mut().http();
     let same = Resource::new_borrow(request.rep());
     let set = types_03::HostRequest::set_authority(&mut http, same, authority.clone())?;
@@ -143,6 +151,8 @@ fn handle_02(
     (request, options): Call02,
 ) -> wasmtime::Result<Called02> {
     turn(&mut store)?;
+    // What comes back may be kept.
+    store.data_mut().holds(0)?;
     let mut http = store.data_mut().http();
     let call = http.table.get_mut(&request)?;
     if call.authority.as_deref().unwrap_or_default().is_empty() {
@@ -167,6 +177,8 @@ async fn send_03(
 ) -> wasmtime::Result<Called03> {
     store.with(|mut access| -> wasmtime::Result<()> {
         turn(&mut access.as_context_mut())?;
+        // What comes back may be kept.
+        access.data_mut().holds(0)?;
         let call = access.data_mut().http().table.get_mut(&request)?;
         if call
             .authority

@@ -28,11 +28,13 @@ pub enum Limit {
     OutboundConcurrency,
     /// Outbound calls in a time.
     OutboundRate,
+    /// Files and folders that are open at a time, of one instance or of all of an app.
+    OpenFiles,
 }
 
 impl Limit {
     /// Every one there is.
-    pub const ALL: [Limit; 7] = [
+    pub const ALL: [Limit; 8] = [
         Limit::Concurrency,
         Limit::RequestBody,
         Limit::ResponseBody,
@@ -40,6 +42,7 @@ impl Limit {
         Limit::LogLine,
         Limit::OutboundConcurrency,
         Limit::OutboundRate,
+        Limit::OpenFiles,
     ];
 
     /// Its name in logs and counters.
@@ -52,6 +55,7 @@ impl Limit {
             Limit::LogLine => "log_line",
             Limit::OutboundConcurrency => "outbound_concurrency",
             Limit::OutboundRate => "outbound_rate",
+            Limit::OpenFiles => "open_files",
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Each is the one that WASI's own package linked, with one addition in front of it.
 
-use wasmtime::StoreContextMut;
 use wasmtime::component::{Accessor, Linker, Resource};
+use wasmtime::{AsContextMut, StoreContextMut};
 use wasmtime_wasi::cli::WasiCliView;
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::cli::environment as environment_02;
@@ -12,6 +12,7 @@ use wasmtime_wasi::p3::bindings::cli::environment as environment_03;
 use wasmtime_wasi::p3::bindings::filesystem::types::{self as types_03, HostDescriptorWithStore};
 
 use crate::state::State;
+use crate::turns::turn;
 
 type Environment = (Vec<(String, String)>,);
 type Open02 = (
@@ -71,6 +72,10 @@ async fn open_02(
     (at, path_flags, path, open_flags, flags): Open02,
 ) -> wasmtime::Result<Opened02> {
     store.data().usage.opened();
+    turn(&mut store)?;
+    if !store.data_mut().may_open() {
+        return Ok((Err(types_02::ErrorCode::InsufficientMemory),));
+    }
     let mut files = store.data_mut().filesystem();
     match HostDescriptor::open_at(&mut files, at, path_flags, path, open_flags, flags).await {
         Ok(opened) => Ok((Ok(opened),)),
@@ -82,7 +87,14 @@ async fn open_03(
     store: &Accessor<State>,
     (at, path_flags, path, open_flags, flags): Open03,
 ) -> wasmtime::Result<Opened03> {
-    store.with(|mut access| access.data_mut().usage.opened());
+    let may_open = store.with(|mut access| -> wasmtime::Result<bool> {
+        access.data_mut().usage.opened();
+        turn(&mut access.as_context_mut())?;
+        Ok(access.data_mut().may_open())
+    });
+    if !may_open? {
+        return Ok((Err(types_03::ErrorCode::InsufficientMemory),));
+    }
     let files = store.with_getter::<WasiFilesystem>(State::filesystem);
     let opened = <WasiFilesystem as HostDescriptorWithStore<State>>::open_at(
         &files, at, path_flags, path, open_flags, flags,

@@ -24,7 +24,7 @@ use crate::inside::Calls;
 use crate::limit::{Hits, Limit};
 use crate::trace::Trace;
 use crate::usage::Usage;
-use crate::{BoxError, inside};
+use crate::{BoxError, caps, inside};
 
 /// What is told of a method.
 const SHOWN: usize = 64;
@@ -151,6 +151,14 @@ impl WasiHttpHooks for Outgoing {
     /// Which schemes there are is for the destination's parser to say, so that what it refuses is told like any denial.
     fn is_supported_scheme(&mut self, _: &http::uri::Scheme) -> bool {
         true
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        caps::BODY_CHUNK
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        caps::BODY_CHUNK
     }
 
     fn send_request(

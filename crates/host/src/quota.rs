@@ -1,6 +1,7 @@
-//! What all tenants of an engine share, and how much of it each may take: places for instances, memory, processors.
+//! What all tenants of an engine share, and how much of it each may take: places for instances, memory, open files,
+//! processors.
 //!
-//! Places and memory: a tenant may take as much as is left when it has taken it. Alone it gets half, two get a third each,
+//! Places, memory and files: a tenant may take as much as is left when it has taken it. Alone it gets half, two get a third each,
 //! a hundred a hundredth; and whoever comes next finds as much as the greediest has. No share is set aside for somebody who
 //! does not come.
 //!
@@ -12,6 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::caps;
 use crate::compile::Needs;
 use crate::tenant::TenantId;
@@ -20,6 +23,7 @@ use crate::tenant::TenantId;
 pub(crate) struct Commons {
     places: Stock,
     memory: Stock,
+    files: Stock,
     cores: u64,
     born: Instant,
     /// Nanoseconds since then, as of the last beat.
@@ -43,6 +47,7 @@ pub(crate) struct Quota {
     commons: Arc<Commons>,
     places: AtomicU64,
     memory: AtomicU64,
+    files: AtomicU64,
     /// When it will have got, in front of the others, what it has computed: nanoseconds on the commons' clock.
     paid: AtomicU64,
     /// Until when its guests count as those that cannot be interrupted.
@@ -57,6 +62,7 @@ pub(crate) struct Taken {
     quota: Arc<Quota>,
     places: u64,
     memory: u64,
+    files: u64,
 }
 
 impl Commons {
@@ -65,6 +71,7 @@ impl Commons {
         Arc::new(Commons {
             places: Stock::of(u64::from(caps::INSTANCES)),
             memory: Stock::of(memory),
+            files: Stock::of(files_for_guests()),
             cores: cores as u64,
             born: Instant::now(),
             now: AtomicU64::new(0),
@@ -173,6 +180,7 @@ impl Quota {
             commons,
             places: AtomicU64::new(0),
             memory: AtomicU64::new(0),
+            files: AtomicU64::new(0),
             paid: AtomicU64::new(0),
             long: AtomicU64::new(0),
             requests: AtomicU32::new(0),
@@ -191,6 +199,7 @@ impl Quota {
             quota: self.clone(),
             places,
             memory: 0,
+            files: 0,
         })
     }
 
@@ -272,11 +281,39 @@ impl Taken {
     }
 }
 
+impl Taken {
+    /// So much of what was taken is not needed any more.
+    pub(crate) fn give_memory_back(&mut self, bytes: u64) {
+        let quota = &self.quota;
+        quota.commons.memory.give_back(&quota.memory, bytes);
+        self.memory -= bytes;
+    }
+
+    /// One open file more for the same instance, unless the tenant has its part already.
+    pub(crate) fn take_file(&mut self) -> bool {
+        let quota = &self.quota;
+        let fits = quota.commons.files.take(&quota.files, 1);
+        self.files += u64::from(fits);
+        fits
+    }
+
+    /// Of those that were opened no more than so many are open.
+    pub(crate) fn keep_files(&mut self, most: u64) {
+        let closed = self.files.saturating_sub(most);
+        self.quota
+            .commons
+            .files
+            .give_back(&self.quota.files, closed);
+        self.files -= closed;
+    }
+}
+
 impl Drop for Taken {
     fn drop(&mut self) {
         let quota = &self.quota;
         quota.commons.places.give_back(&quota.places, self.places);
         quota.commons.memory.give_back(&quota.memory, self.memory);
+        quota.commons.files.give_back(&quota.files, self.files);
     }
 }
 
@@ -289,6 +326,13 @@ impl Needs {
             .max(of(self.tables, caps::TABLES_IN_A_PLACE))
             .max(1)
     }
+}
+
+/// Files that all guests may have open together: of what the process may have, the rest is for its connections.
+fn files_for_guests() -> u64 {
+    let (part, of) = caps::OF_FILES;
+    let most = getrlimit(Resource::Nofile).current;
+    most.map_or(u64::MAX, |most| most / of * part)
 }
 
 fn nanoseconds(time: Duration) -> u64 {

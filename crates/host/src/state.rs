@@ -12,6 +12,8 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpVi
 
 use crate::admission::Places;
 use crate::caps;
+use crate::holdings::{Held, Holdings};
+use crate::limit::Limit;
 use crate::log::LogStream;
 use crate::outgoing::{Nobody, Outgoing};
 use crate::quota::Taken;
@@ -27,6 +29,7 @@ pub(crate) struct State {
     pub(crate) variables: runner_variables::Session,
     pub(crate) usage: Arc<Usage>,
     pub(crate) memory: Memory,
+    holdings: Holdings,
     admitted: Option<Places>,
     /// None where it serves one request.
     kept: Option<Kept>,
@@ -79,9 +82,27 @@ impl State {
             variables,
             usage,
             memory,
+            holdings: Holdings::default(),
             admitted,
             kept,
         }
+    }
+
+    /// The guest hands over so many bytes for the host to keep.
+    ///
+    /// # Errors
+    /// When its handles hold more than its memory may be.
+    pub(crate) fn holds(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.holdings.come(bytes, &mut self.table, &mut self.memory)
+    }
+
+    /// Whether the guest may open one file more. Where it may not, that is told.
+    pub(crate) fn may_open(&mut self) -> bool {
+        let may = self.holdings.may_open(&mut self.table, &mut self.memory);
+        if let (false, Some(outgoing)) = (may, self.outgoing()) {
+            outgoing.hits.hit(Limit::OpenFiles, outgoing.request_id);
+        }
+        may
     }
 
     /// The calls out of the request that is served, or of the one whose task calls.
@@ -217,6 +238,7 @@ pub(crate) struct Memory {
     limit: u64,
     left: u64,
     taken: Taken,
+    held: Held,
     refused: Option<Refused>,
 }
 
@@ -238,6 +260,7 @@ impl Memory {
             limit,
             left: limit,
             taken,
+            held: Held::default(),
             refused: None,
         }
     }
@@ -245,6 +268,32 @@ impl Memory {
     /// Why it was refused any, where it was.
     pub(crate) fn refused(&self) -> Option<Refused> {
         self.refused
+    }
+
+    /// What the host holds for its handles, as of now. Whether it may have that.
+    pub(crate) fn hold(&mut self, held: Held) -> bool {
+        let (before, now) = (self.held.bytes, held.bytes);
+        let fits = match now.checked_sub(before) {
+            Some(more) => self.take(more),
+            None => {
+                self.left += before - now;
+                self.taken.give_memory_back(before - now);
+                true
+            }
+        };
+        self.taken.keep_files(held.files);
+        self.held.files = held.files;
+        if fits {
+            self.held.bytes = now;
+        }
+        fits
+    }
+
+    /// Takes one file more, unless it or its app has as many as it may.
+    pub(crate) fn open_file(&mut self) -> bool {
+        let fits = self.held.files < caps::FILES_OPEN && self.taken.take_file();
+        self.held.files += u64::from(fits);
+        fits
     }
 
     fn take(&mut self, bytes: u64) -> bool {

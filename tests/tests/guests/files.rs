@@ -25,6 +25,23 @@ fn app(source: &str) -> App {
 const DENIED: &str = "\"not-permitted\"";
 
 #[tokio::test]
+async fn e36_so_many_files_may_be_open_and_no_more() {
+    for source in ROGUES {
+        let oracle = Oracle::serve(app(source)).await;
+        for (query, opened) in [("n=200", 200), ("n=1000", 256), ("n=1000&close=1", 1000)] {
+            let path = format!("/open-many?path=a.txt&{query}");
+            let answer = format!("{{\"opened\":{opened}}}");
+            oracle.answers(Protocol::Http1, &path, &answer).await;
+        }
+        let server = oracle.server();
+        server
+            .logged(|line| line["event"] == "limit" && line["limit"] == "open_files")
+            .await;
+        oracle.over().await;
+    }
+}
+
+#[tokio::test]
 async fn e32_e36_no_path_leads_out() {
     let long = "a".repeat(4096);
     for source in ROGUES {

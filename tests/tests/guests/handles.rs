@@ -71,6 +71,36 @@ async fn e20_ten_thousand_handles_are_the_most() {
     .await;
 }
 
+const TOO_MUCH: Fault = fault(
+    "oom",
+    "failed: its handles hold more than it may have; it had been refused more memory than its 128 MiB",
+);
+
+#[tokio::test]
+async fn e20_what_the_host_holds_for_handles_is_a_part_of_the_memory() {
+    for (source, kinds) in [
+        ("guest:rogue", &["fat", "copies", "methods", "bodies"][..]),
+        ("guest:rogue3", &["fat", "copies"]),
+    ] {
+        let oracle = Oracle::start(source, "").await;
+        for what in kinds {
+            oracle.server().forget_peak_memory();
+            let before = oracle.server().peak_memory();
+            let some = format!("/leak?what={what}&n=50");
+            let path = format!("/leak?what={what}");
+            for protocol in Protocol::BOTH {
+                oracle.answers(protocol, &some, "{\"got\":50}").await;
+                oracle
+                    .fails(protocol, &path, 500, End::Clean, TOO_MUCH)
+                    .await;
+            }
+            let took = oracle.server().peak_memory() - before;
+            assert!(took < 400 << 20, "{source} {what}: {took}");
+        }
+        oracle.over().await;
+    }
+}
+
 #[tokio::test]
 async fn e21_a_poll_has_an_end_and_waits_for_what_there_is() {
     let oracle = Oracle::start("guest:rogue", "").await;

@@ -36,6 +36,7 @@ impl Guest for Rogue {
             "/exit" => system::exit(&query),
             "/abort" => std::process::abort(),
             "/open" => json(out, &files::open(&query)),
+            "/open-many" => json(out, &files::open_many(&query)),
             "/change" => json(out, &files::change(&query)),
             _ => answer(out, "text/plain", "the rogue does not know this path\n"),
         }

@@ -24,6 +24,26 @@ pub async fn open(query: &Query) -> String {
     report(opened)
 }
 
+/// `/open-many?path=&n=&close=`: opens it so often, and lets none of them go without `close`; says how often it could.
+pub async fn open_many(query: &Query) -> String {
+    let path = query.text("path").unwrap_or_default();
+    let count: usize = query.number("n", 1);
+    let (mut kept, mut opened) = (Vec::new(), 0);
+    if let Ok(folder) = folder(query, "folder") {
+        while opened < count
+            && let Ok(file) = folder
+                .open_at(FOLLOW, path.into(), OpenFlags::empty(), READ)
+                .await
+        {
+            opened += 1;
+            if !query.flag("close") {
+                kept.push(file);
+            }
+        }
+    }
+    json::object([("opened", opened.to_string())])
+}
+
 /// `/change?how=&path=&to=&folder=&to-folder=`: does that to it.
 pub async fn change(query: &Query) -> String {
     report(match folder(query, "folder") {

@@ -14,12 +14,19 @@ unsafe extern "C" {
     fn waitable_set_new() -> u32;
 }
 
-/// `/leak?what=fields|options|streams|futures|sets|tasks&n=`: takes so many and lets none go.
+/// `/leak?what=fields|options|streams|futures|sets|tasks|fat|copies&n=`: takes so many and lets none go.
 pub fn leak(query: &Query) -> String {
     let count: u64 = query.number("n", 1_000_000);
+    let original = fat();
     for _ in 0..count {
         match query.text("what") {
             Some("options") => forget(RequestOptions::new()),
+            Some("fat") => forget(fat()),
+            Some("copies") => {
+                let copy = original.clone();
+                let _ = copy.append("x-one", b"more");
+                forget(copy);
+            }
             Some("streams") => forget(wit_stream::new::<u8>()),
             Some("futures") => forget(wit_future::new::<Result<(), ErrorCode>>(|| Ok(()))),
             Some("sets") => {
@@ -31,6 +38,13 @@ pub fn leak(query: &Query) -> String {
         }
     }
     json::object([("got", count.to_string())])
+}
+
+/// Fields of 100 KB.
+fn fat() -> Fields {
+    let fields = Fields::new();
+    let _ = fields.append("x-fat", &[b'x'; 100_000]);
+    fields
 }
 
 /// A call that never ends, under way and out of hand.

@@ -32,6 +32,7 @@ impl Guest for Rogue {
             "/exit" => system::exit(&query),
             "/abort" => std::process::abort(),
             "/open" => json(&files::open(&query).await),
+            "/open-many" => json(&files::open_many(&query).await),
             "/change" => json(&files::change(&query).await),
             _ => answer("text/plain", "the rogue does not know this path\n"),
         })
