@@ -171,7 +171,8 @@ impl Wasmtime {
     fn start(component: &Path, log: &Path) -> Result<Wasmtime> {
         let address = free_address()?;
         let child = Command::new("wasmtime")
-            .args(["serve", "--addr", &address.to_string()])
+            .args(["serve", "-S", "cli", "--addr", &address.to_string()])
+            .env_remove("RUST_BACKTRACE")
             .arg(component)
             .stdin(Stdio::null())
             // What guests print goes there too, without end.
