@@ -86,10 +86,20 @@ impl Gate {
     /// A gate of a machine with so many cores.
     pub(crate) fn new(cores: usize) -> Gate {
         let all_but_one = cores.saturating_sub(1);
+        Gate::of(all_but_one.max(1), all_but_one > 0)
+    }
+
+    /// The gate of those behind the others, on a machine with so many cores: the system takes any of them from who is on it
+    /// when somebody in front needs it.
+    pub(crate) fn behind(cores: usize) -> Gate {
+        Gate::of(cores.max(1), false)
+    }
+
+    fn of(free: usize, is_last_free: bool) -> Gate {
         Gate {
             queue: Mutex::new(Queue {
-                free: all_but_one.max(1),
-                is_last_free: all_but_one > 0,
+                free,
+                is_last_free,
                 next_ticket: 0,
                 lines: Vec::new(),
                 turns: 0,
@@ -161,9 +171,14 @@ impl Gate {
         }
     }
 
-    /// What was handed to somebody who does not come goes to the next.
+    /// What was handed to somebody who does not come goes to the next. The clock does not wait for who is in here now: the
+    /// next beat comes.
     pub(crate) fn beat(&self) {
-        let next = self.queue().beat();
+        let Ok(mut queue) = self.queue.try_lock() else {
+            return;
+        };
+        let next = queue.beat();
+        drop(queue);
         next.into_iter().for_each(Waker::wake);
     }
 

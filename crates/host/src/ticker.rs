@@ -44,7 +44,7 @@ impl Pace {
     pub(crate) fn new(cores: usize, memory: u64) -> Pace {
         Pace {
             gate: Gate::new(cores),
-            gate_behind: Gate::new(cores),
+            gate_behind: Gate::behind(cores),
             pressure: Pressure::new(),
             commons: Commons::new(cores, memory),
             behind: Behind::default(),
