@@ -142,14 +142,17 @@ fn import(name: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_component_shows_its_grants_and_that_nobody_saw_it_run() {
-    let app =
-        App::probe("allowed_outbound_hosts = [\"https://a.test\"]\nenvironment = { HOME = \"/\" }");
+    let app = App::probe(
+        "allowed_outbound_hosts = [\"https://a.test\"]\nenvironment = { HOME = \"/\" }\nlimits = { memory = \"64 MiB\" }",
+    );
     let report = inspected(&app, &["probe"]).await;
     assert_eq!(
         report["grants"],
         json!({ "net": ["https://a.test"], "fs": [], "env": ["HOME"], "var": [] })
     );
     assert_eq!(report["running"], json!([]));
+    assert_eq!(report["limits"]["memory"], "64 MiB");
+    assert_eq!(report["limits"]["request_body"], Value::Null);
     assert_eq!(
         (
             &report["schema"],
@@ -174,6 +177,15 @@ granted    net  https://a.test
            fs   none
            env  HOME
            var  none
+limits     memory = 64 MiB
+           cpu = 1 s
+           request_timeout = 30 s
+           response_timeout = 5 min
+           concurrency = 256
+           queue = 256
+           log_rate = 16 KiB/s
+           outbound_concurrency = 16
+           instance_reuse = never
 used       unknown: no server of this manifest is running
 ";
     assert!(said.stdout.ends_with(end), "{}", said.stdout);

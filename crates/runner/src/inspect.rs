@@ -5,10 +5,11 @@
 mod text;
 mod used;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use runner_host::{Extent, Form, Inspection, List, Name, World};
-use runner_manifest::{ComponentId, Source};
+use runner_host::{Extent, Form, Inspection, List, Name, World, caps};
+use runner_manifest::{ComponentId, Limits, Source};
 use serde_json::{Value, json};
 
 use self::used::Running;
@@ -36,6 +37,8 @@ struct Report {
 struct Granted {
     id: ComponentId,
     rights: Rights,
+    /// In effect, by its manifest or as they usually are.
+    limits: Limits,
     running: Vec<Running>,
 }
 
@@ -88,6 +91,7 @@ fn of_component(
     let granted = Granted {
         id: component.id.clone(),
         rights: Rights::of(component),
+        limits: component.limits.clone().or(&caps::limits()),
         running: answers
             .iter()
             .filter_map(|answer| Running::of(answer, component.id.as_str()))
@@ -140,6 +144,7 @@ impl Report {
                 "memories": found.memories.more,
                 "tables": found.tables.more,
             },
+            "limits": granted.map(|granted| granted.limits.words().into_iter().collect::<BTreeMap<_, _>>()),
             "grants": granted.map(|granted| granted.rights.json()),
             "running": granted.map(|granted| {
                 let running = granted.running.iter();

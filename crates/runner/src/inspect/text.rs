@@ -114,6 +114,9 @@ impl Page {
     fn granted(&mut self, granted: &Granted, digest: &str) {
         let rights = granted.rights.lines();
         self.lines("granted", rights.iter().map(|line| safe(line)), 0);
+        let limits = granted.limits.words().into_iter();
+        let limits = limits.filter_map(|(key, value)| Some(format!("{key} = {}", value?)));
+        self.lines("limits", limits.collect::<Vec<_>>().into_iter(), 0);
         if granted.running.is_empty() {
             self.line("used", "unknown: no server of this manifest is running");
         }
