@@ -8,6 +8,7 @@
 
 mod attack;
 mod guests;
+mod loops;
 mod neighbour;
 mod servers;
 
@@ -38,6 +39,7 @@ usage: cargo xtask torture [--seconds N] [--only NAME] [--runner PATH] [--json F
 
   two apps in one process: what clients of one see while 64 clients make the other do each of
   cpu-loop, bulk-memory, memory-growth, table-growth, log-flood, never-read, black-hole, fan-out, reload
+  and two-loops: two requests that never end, until they are stopped
   --seconds N    how long each is measured, 60 without it
   --only NAME    this attack; may be repeated
   --runner PATH  the binary; without it the newer of target/release/runner and target/debug/runner
@@ -77,7 +79,15 @@ impl Wish {
     }
 
     fn has(&self, attack: &Attack) -> bool {
-        self.only.is_empty() || self.only.iter().any(|name| name == attack.name)
+        self.names(attack.name)
+    }
+
+    fn names(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+
+    fn is_only(&self, name: &str) -> bool {
+        matches!(&self.only[..], [only] if only == name)
     }
 }
 
@@ -87,7 +97,7 @@ fn seconds(text: &str) -> Result<u64> {
 }
 
 fn known(name: String) -> Result<String> {
-    match ATTACKS.iter().any(|attack| attack.name == name) {
+    match name == loops::NAME || ATTACKS.iter().any(|attack| attack.name == name) {
         true => Ok(name),
         false => bail!("`{name}` is no attack\n\n{USAGE}"),
     }
@@ -137,6 +147,14 @@ fn of_server(
 ) -> Result<(Vec<Finding>, Vec<&'static str>)> {
     let length = Duration::from_secs(wish.seconds);
     let (mut findings, mut broken) = (Vec::new(), Vec::new());
+    if kind == Kind::Runner && wish.names(loops::NAME) {
+        let finding = loops::run(stage)?;
+        writeln!(out, "{finding}")?;
+        findings.push(finding);
+    }
+    if wish.is_only(loops::NAME) {
+        return Ok((findings, broken));
+    }
     let alone = {
         let server = stage.start(kind, "alone")?;
         neighbour::watch(server.address(), length)?
@@ -185,7 +203,7 @@ fn under(
         Kind::Runner => {
             let most = (alone.p99() * TIMES).clamp(ENOUGH, TOO_MUCH);
             let p99 = Measure::told("p99", seen.p99(), "ms");
-            measures = vec![measures.remove(0), measures.remove(0), p99.at_most(most)];
+            measures[2] = p99.at_most(most);
             measures.extend([
                 errors.exactly(0.0),
                 Measure::told("alive", alive, "").exactly(1.0),
@@ -207,6 +225,7 @@ fn numbers(seen: &Seen) -> Vec<Measure> {
         Measure::told("requests", seen.requests() as f64, ""),
         Measure::told("p50", seen.p50(), "ms"),
         Measure::told("p99", seen.p99(), "ms"),
+        Measure::told("stolen by other machines", seen.stolen(), "ms"),
     ]
 }
 

@@ -1,12 +1,14 @@
 //! Tenant `b`'s clients: so many requests a second, whether those before were answered or not.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use rustix::param::clock_ticks_per_second;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -25,10 +27,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 type Kept = Arc<Mutex<Vec<Client<TcpStream>>>>;
 
 /// What all of them saw.
-pub(super) struct Seen(Vec<Sample>);
+pub(super) struct Seen {
+    samples: Vec<Sample>,
+    /// What the machine below this one gave to others meanwhile, of all processors: see `steal` in proc(5).
+    stolen: Duration,
+}
 
 /// One request.
 struct Sample {
+    /// When it should have begun, from the first one on.
+    at: Duration,
     /// From when it should have begun.
     took: Duration,
     failure: Option<String>,
@@ -37,24 +45,37 @@ struct Sample {
 /// Asks at [`RATE`] for so long, on a thread of its own.
 pub(super) fn watch(to: SocketAddr, length: Duration) -> Result<Seen> {
     let runtime = runtime()?;
+    let before = stolen();
     let thread = thread::spawn(move || runtime.block_on(ask_all(to, length)));
-    thread.join().map_err(|_| anyhow!("the clients panicked"))
+    let samples = thread.join().map_err(|_| anyhow!("the clients panicked"))?;
+    Ok(Seen {
+        samples,
+        stolen: stolen().saturating_sub(before),
+    })
 }
 
-async fn ask_all(to: SocketAddr, length: Duration) -> Seen {
+fn stolen() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let all = stat.lines().next().unwrap_or_default();
+    let ticks = all.split_whitespace().nth(8);
+    let ticks = ticks.and_then(|ticks| ticks.parse::<u64>().ok());
+    Duration::from_secs_f64(ticks.unwrap_or(0) as f64 / clock_ticks_per_second() as f64)
+}
+
+async fn ask_all(to: SocketAddr, length: Duration) -> Vec<Sample> {
     let kept = Kept::default();
     let begun = Instant::now();
     let mut requests = JoinSet::new();
     let mut due = begun;
     while due < begun + length {
         sleep_until(due).await;
-        requests.spawn(ask(to, due, kept.clone()));
+        requests.spawn(ask(to, due, due - begun, kept.clone()));
         due += Duration::from_secs(1) / RATE;
     }
-    Seen(requests.join_all().await)
+    requests.join_all().await
 }
 
-async fn ask(to: SocketAddr, due: Instant, kept: Kept) -> Sample {
+async fn ask(to: SocketAddr, due: Instant, at: Duration, kept: Kept) -> Sample {
     let failure = match timeout_at(due + PATIENCE, once(to, &kept)).await {
         Ok(Ok(reply)) if reply.status == 200 => None,
         Ok(Ok(reply)) => Some(format!("status {}", reply.status)),
@@ -62,7 +83,7 @@ async fn ask(to: SocketAddr, due: Instant, kept: Kept) -> Sample {
         Err(_) => Some(format!("no answer within {PATIENCE:?}")),
     };
     let took = due.elapsed();
-    Sample { took, failure }
+    Sample { at, took, failure }
 }
 
 /// On a kept connection, if there is one; when that has been closed meanwhile, on a new one as any client would.
@@ -88,7 +109,7 @@ async fn once_on(mut client: Client<TcpStream>, kept: &Kept) -> Result<Reply, Fa
 
 impl Seen {
     pub(super) fn requests(&self) -> usize {
-        self.0.len()
+        self.samples.len()
     }
 
     pub(super) fn errors(&self) -> usize {
@@ -112,17 +133,29 @@ impl Seen {
             *kinds.entry(failure).or_default() += 1;
         }
         let kinds = kinds.into_iter();
+        let slowest = self.samples.iter().max_by_key(|sample| sample.took);
+        let slowest = slowest.map(|slowest| {
+            let (took, at) = (slowest.took.as_millis(), slowest.at.as_secs_f64());
+            format!("the slowest took {took} ms, after {at:.1} s")
+        });
         kinds
             .map(|(failure, count)| format!("{count} times: {failure}"))
+            .chain(slowest)
             .collect()
     }
 
+    /// In milliseconds.
+    pub(super) fn stolen(&self) -> f64 {
+        self.stolen.as_secs_f64() * 1000.0
+    }
+
     fn quantile(&self, share: f64) -> f64 {
-        let took = self.0.iter().map(|sample| sample.took).collect();
+        let took = self.samples.iter().map(|sample| sample.took).collect();
         quantile(took, share).as_secs_f64() * 1000.0
     }
 
     fn failures(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|sample| sample.failure.as_deref())
+        let failures = self.samples.iter();
+        failures.filter_map(|sample| sample.failure.as_deref())
     }
 }
