@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use runner_host::caps;
 use runner_tests::{App, Server, Wire, around, get, module, raw};
 use serde_json::Value;
 
@@ -221,6 +223,31 @@ async fn hold(rows: Vec<Row>) {
         assert_eq!(scene.server.get("/hello").await.status, 200, "{}", row.name);
     }
     scene.stays_well().await;
+}
+
+/// The build that the cost of limits is measured against is no other build.
+#[test]
+fn nothing_is_built_without_limits() {
+    const FEATURE: &str = "danger-no-limits";
+    assert!(std::hint::black_box(caps::LIMITED));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folders = ["", "crates", "tests", "xtask"].map(|folder| root.join(folder));
+    let mut files = Vec::new();
+    for folder in folders {
+        files.push(folder.join("Cargo.toml"));
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            files.push(entry.expect("an entry").path().join("Cargo.toml"));
+        }
+    }
+    let names_it = |file: &PathBuf| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.contains(FEATURE)
+    };
+    let mut named: Vec<_> = files.into_iter().filter(names_it).collect();
+    named.dedup();
+    assert_eq!(named, [root.join("crates/host/Cargo.toml")]);
+    let host = fs::read_to_string(&named[0]).expect("it was read");
+    assert!(!host.contains("default = ["), "it has no default features");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! `cargo xtask guests [--check] [--out DIR]`, `cargo xtask faults`, `cargo xtask siege [NAME...]`, `cargo xtask torture`,
-//! `cargo xtask soak`, `cargo xtask traced`
+//! `cargo xtask soak`, `cargo xtask cost`, `cargo xtask traced`
 
 use std::env;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use xtask::{faults, guests, siege, soak, torture, traced};
+use xtask::{cost, faults, guests, siege, soak, torture, traced};
 
 const USAGE: &str = "\
 usage: cargo xtask guests [--check] [--out DIR]
@@ -56,6 +56,11 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<String> {
                 soak::run(xtask::root(), arguments, &mut io::stdout())
             });
         }
+        Some("cost") => {
+            return help_or(cost::USAGE, arguments, |arguments| {
+                cost::run(xtask::root(), arguments, &mut io::stdout())
+            });
+        }
         Some("traced") => return traced::run(xtask::root()),
         Some("faults") => return faults::run(xtask::root()),
         Some(faults::INSIDE) => {
@@ -83,7 +88,7 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<String> {
 }
 
 fn usage() -> String {
-    let more = [siege::USAGE, torture::USAGE, soak::USAGE].join("\n\n");
+    let more = [siege::USAGE, torture::USAGE, soak::USAGE, cost::USAGE].join("\n\n");
     format!("{USAGE}\n\n{more}")
 }
 

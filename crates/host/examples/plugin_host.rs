@@ -25,8 +25,11 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "a program")]
 async fn each_is_held_to_its_grants(folder: &str) -> Result<(), BoxError> {
     let compiler = Compiler::Process(CompileProcess::this());
-    let cache = runner_host::CacheDir::None;
-    let engine = Engine::new(EngineOptions { cache, compiler })?;
+    let options = EngineOptions {
+        compiler,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::new(options)?;
     let (denials, mut plugins) = (Arc::new(AtomicUsize::new(0)), Vec::new());
     for entry in std::fs::read_dir(folder)? {
         let (file, (url, visits)) = (entry?.path(), server()?);

@@ -26,7 +26,7 @@ pub(crate) struct Admission {
 }
 
 /// A place among the requests that are served, until it is dropped.
-pub(crate) struct Admitted(#[expect(dead_code, reason = "dropped at the end")] Taken);
+pub(crate) struct Admitted(#[expect(dead_code, reason = "dropped at the end")] Option<Taken>);
 
 /// What a request holds: a place of its component and, where there are fewer than its components have, of its app.
 pub(crate) type Places = (Admitted, Option<Admitted>);
@@ -66,8 +66,11 @@ impl Admission {
     /// # Errors
     /// [`Error::Capacity`] when as many wait already as may, or after [`caps::QUEUE_WAIT`].
     pub(crate) async fn admit(&self) -> Result<Admitted, Error> {
+        if !caps::LIMITED {
+            return Ok(Admitted(None));
+        }
         if let Some(place) = self.places.try_take() {
-            return Ok(Admitted(place));
+            return Ok(Admitted(Some(place)));
         }
         let full = Error::Capacity(self.most());
         let Some(_place) = Place::take(&self.waiting, self.queue.load(Ordering::Relaxed)) else {
@@ -79,7 +82,7 @@ impl Admission {
             self.make_room();
             let next = until.min(Instant::now() + caps::MAKE_ROOM_EVERY);
             match timeout_at(next, turn.as_mut()).await {
-                Ok(place) => return Ok(Admitted(place)),
+                Ok(place) => return Ok(Admitted(Some(place))),
                 Err(_) if next < until => {}
                 Err(_) => return Err(full),
             }
@@ -88,12 +91,17 @@ impl Admission {
 
     /// Notes a guest that has a place.
     pub(crate) fn enter(&self, seat: Arc<Seat>) -> usize {
+        if !caps::LIMITED {
+            return 0;
+        }
         self.running().insert(seat)
     }
 
     /// Forgets a guest.
     pub(crate) fn leave(&self, key: usize) {
-        self.running().try_remove(key);
+        if caps::LIMITED {
+            self.running().try_remove(key);
+        }
     }
 
     /// Stops the guest that has waited most for its client, at once or in many pieces, if there is one that has for long.

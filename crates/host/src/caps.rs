@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use runner_manifest::{InstanceReuse, Limits, Rate};
 
+/// Whether guests are limited. They always are, but in the build that their limits' cost is measured against.
+pub const LIMITED: bool = !cfg!(feature = "danger-no-limits");
+
 /// What a component has where neither its manifest nor the operator says otherwise; what is not set is not bounded.
 pub fn limits() -> Limits {
     Limits {

@@ -43,6 +43,18 @@ pub struct EngineOptions {
     pub cache: CacheDir,
     /// Who compiles what is not kept.
     pub compiler: Compiler,
+    /// Where instances are made.
+    pub instances: Instances,
+}
+
+/// Where the memory of instances comes from.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub enum Instances {
+    /// From a pool, which reserves 16 TiB of addresses at the start, and makes an instance in some ten microseconds.
+    #[default]
+    Pooled,
+    /// From the system, each time: where such addresses cannot be had.
+    OnDemand,
 }
 
 /// A private directory for compiled code, made if it is not there.
@@ -63,8 +75,12 @@ impl Engine {
     /// # Errors
     /// When the machine cannot give the address space for the pool, or the chosen cache directory is not private.
     pub fn new(options: EngineOptions) -> Result<Engine, Error> {
+        let config = match options.instances {
+            Instances::Pooled => config(),
+            Instances::OnDemand => config_without_pool(),
+        };
         let wasmtime =
-            wasmtime::Engine::new(&config()).map_err(|e| Error::Engine(format!("{e:#}")))?;
+            wasmtime::Engine::new(&config).map_err(|e| Error::Engine(format!("{e:#}")))?;
         let (cache, untold) = open_cache(options.cache)?;
         let pace = Arc::new(Pace::new(cores(), memory_for_guests()));
         let ticker = Ticker::start(wasmtime.weak(), pace.clone()).map_err(|error| {
@@ -175,7 +191,7 @@ pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool()))
-        .epoch_interruption(true)
+        .epoch_interruption(caps::LIMITED)
         .memory_init_cow(true)
         .cranelift_opt_level(OptLevel::Speed)
         .max_wasm_stack(caps::WASM_STACK)

@@ -215,7 +215,8 @@ impl Future for Guest {
         if guest.account.as_ref().is_some_and(Account::is_to_step_back) {
             guest.step_back();
         }
-        let Some(account) = &mut guest.account else {
+        let account = guest.account.as_mut().filter(|_| caps::LIMITED);
+        let Some(account) = account else {
             return guest.run.as_mut().poll(cx);
         };
         ready!(account.poll_begin(cx));
@@ -238,6 +239,9 @@ pub(crate) fn store(
 ) -> Result<Store<State>, Error> {
     let mut store =
         Store::try_new(engine, state).map_err(|e| Error::Instantiate(format!("{e:#}")))?;
+    if !caps::LIMITED {
+        return Ok(store);
+    }
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(caps::HOSTCALL_FUEL);
     store.set_max_component_handles(caps::RESOURCES);
@@ -248,6 +252,9 @@ pub(crate) fn store(
 /// A guest that computes is looked at at every beat: it is stopped once its time is up, and gives way once it has had its
 /// slice.
 pub(crate) fn watch(store: &mut Store<State>, meter: Arc<Meter>) {
+    if !caps::LIMITED {
+        return;
+    }
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         if meter.is_spent() {

@@ -124,9 +124,13 @@ impl Handler {
         let guest = self.guest(call, admitted, request, reply)?;
         let guest = Seated::new(seat, self.admission.clone(), of_app, guest);
         let waiting = first_answer(guest, &mut answer);
-        let (at, late) = self.head_until(until);
-        let waited = tokio::time::timeout_at(at, waiting).await;
-        let (answer, guest) = waited.map_err(|_| late)??;
+        let (answer, guest) = if caps::LIMITED {
+            let (at, late) = self.head_until(until);
+            let waited = tokio::time::timeout_at(at, waiting).await;
+            waited.map_err(|_| late)??
+        } else {
+            waiting.await?
+        };
         match answer {
             Ok(response) => within(response, guest, until, most),
             Err(code) => Err(Error::Guest(code)),

@@ -112,7 +112,7 @@ pub use crate::cache::CacheError;
 pub use crate::compile::{CompileLimits, CompileProcess, Compiler, compile_if_asked};
 pub use crate::component::{LoadError, Loaded, World};
 pub use crate::copies::sweep_files;
-pub use crate::engine::{CacheDir, Engine, EngineOptions};
+pub use crate::engine::{CacheDir, Engine, EngineOptions, Instances};
 pub use crate::error::Error;
 pub use crate::event::{
     CallOutcome, Called, Decision, Event, Events, Execution, Outcome, Record, RequestId, Stream,

@@ -55,7 +55,7 @@ impl Pressure {
 
     /// A request has come. To be called on the runtime that connections are served on: its queue is the one that matters.
     pub(crate) fn asked(&self) {
-        if !self.pulse.asked.load(Ordering::Relaxed) {
+        if caps::LIMITED && !self.pulse.asked.load(Ordering::Relaxed) {
             self.pulse.asked.store(true, Ordering::Relaxed);
             self.keep_task();
         }
@@ -66,6 +66,9 @@ impl Pressure {
     /// A few requests say nothing: after the process was stopped for a while, everything is overdue. And who asks for
     /// little is served, whatever others ask for.
     pub(crate) fn is_too_high(&self, quota: &Quota) -> bool {
+        if !caps::LIMITED {
+            return false;
+        }
         let pulse = &*self.pulse;
         let before = quota.count_request(pulse.turn.load(Ordering::Relaxed));
         before >= quota.burst() && pulse.is_overdue() && !self.has_lost_its_task()

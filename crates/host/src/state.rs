@@ -93,6 +93,9 @@ impl State {
     /// # Errors
     /// When its handles hold more than its memory may be.
     pub(crate) fn holds(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        if !caps::LIMITED {
+            return Ok(());
+        }
         self.holdings.come(bytes, &mut self.table, &mut self.memory)
     }
 

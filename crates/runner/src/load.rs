@@ -141,6 +141,7 @@ pub(crate) fn engine(cache: CacheDir) -> Result<Engine, Failure> {
     let options = EngineOptions {
         cache,
         compiler: Compiler::Process(CompileProcess::this()),
+        ..EngineOptions::default()
     };
     Engine::new(options).map_err(|error| match &error {
         Error::Cache(cache) => Failure::new(Exit::Environment, &error, cache.help()),

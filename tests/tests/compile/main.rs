@@ -42,7 +42,12 @@ async fn load(
     process: CompileProcess,
 ) -> Result<bool, (Code, String)> {
     let compiler = Compiler::Process(process);
-    let engine = Engine::new(EngineOptions { cache, compiler }).expect("an engine");
+    let engine = Engine::new(EngineOptions {
+        cache,
+        compiler,
+        ..EngineOptions::default()
+    })
+    .expect("an engine");
     let component = Component::new("bomb".parse().expect("a name"), Source::bytes(wasm));
     let manifest = Manifest::new("story")
         .with(component, &["/..."])
