@@ -25,9 +25,17 @@ const REQUESTS_OF_A_ROUND: u32 = 20_000;
 
 /// What `cargo xtask cost --help` says.
 pub const USAGE: &str = "\
-usage: cargo xtask cost
+usage: cargo xtask cost [--release]
 
-  what the limits cost: instructions and processor time of a request, with them and in a build without them";
+  what the limits cost: instructions and processor time of a request, with them and in a build without them
+  --release  in builds that are optimised as a release is, which takes some minutes; else in development builds";
+
+/// How the example is built.
+#[derive(Clone, Copy)]
+enum Profile {
+    Development,
+    Release,
+}
 
 /// One build of the example.
 struct Build {
@@ -41,18 +49,22 @@ struct Build {
 /// When the limits cost more than is promised, or what they cost could not be measured.
 pub fn run(
     root: &Path,
-    mut arguments: impl Iterator<Item = String>,
+    arguments: impl Iterator<Item = String>,
     out: &mut dyn Write,
 ) -> Result<String> {
-    if let Some(argument) = arguments.next() {
-        bail!("`{argument}` is no option of `cost`\n\n{USAGE}");
+    let mut profile = Profile::Development;
+    for argument in arguments {
+        match argument.as_str() {
+            "--release" => profile = Profile::Release,
+            other => bail!("`{other}` is no option of `cost`\n\n{USAGE}"),
+        }
     }
     if !has("valgrind") {
         bail!("valgrind is not installed");
     }
-    let with = Build::new(root, "with limits", &[])?;
+    let with = Build::new(root, "with limits", profile, &[])?;
     let without = ["--features", "danger-no-limits"];
-    let without = Build::new(root, "without", &without)?;
+    let without = Build::new(root, "without", profile, &without)?;
     let mut counts = [0.0; 2];
     let mut times = [const { Vec::new() }; 2];
     for (build, count) in [&with, &without].into_iter().zip(&mut counts) {
@@ -85,19 +97,24 @@ pub fn run(
 }
 
 impl Build {
-    /// Builds the example as it would be released, and keeps it under a name of its own.
-    fn new(root: &Path, name: &'static str, arguments: &[&str]) -> Result<Build> {
+    /// Builds the example, and keeps it under a name of its own.
+    fn new(root: &Path, name: &'static str, profile: Profile, arguments: &[&str]) -> Result<Build> {
+        let (own, built) = match profile {
+            Profile::Development => (&[][..], "debug"),
+            Profile::Release => (&["--release"][..], "release"),
+        };
         let mut cargo = Command::new("cargo");
         cargo
             .current_dir(root)
-            .args(["build", "--release", "--quiet"])
+            .args(["build", "--quiet"])
             .args(["--package", "runner-host", "--example", "hello"])
+            .args(own)
             .args(arguments);
         let done = cargo.status().context("cannot start `cargo`")?;
         if !done.success() {
             bail!("the example was not built: {done}");
         }
-        let built = root.join("target/release/examples/hello");
+        let built = root.join("target").join(built).join("examples/hello");
         let folder = root.join("target/cost");
         fs::create_dir_all(&folder)?;
         let binary = folder.join(name.replace(' ', "-"));

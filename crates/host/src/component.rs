@@ -261,7 +261,9 @@ impl Loader<'_> {
         match self.wanted.limits.instance_reuse {
             None | Some(InstanceReuse::Never) => Reuse::Never,
             Some(InstanceReuse::Serial) => Reuse::Serial(Shelf::new(self.engine.idle().clone())),
-            Some(InstanceReuse::Concurrent) => Reuse::Concurrent(Crew::new()),
+            Some(InstanceReuse::Concurrent) => {
+                Reuse::Concurrent(Crew::new(self.engine.idle().clone()))
+            }
         }
     }
 

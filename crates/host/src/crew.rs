@@ -10,15 +10,15 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::Request;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use slab::Slab;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::{Instant, sleep, timeout};
 use wasmtime::component::{Accessor, AccessorTask, Resource, TypedFunc, TypedFuncCallConcurrent};
 use wasmtime::{AsContextMut, Store};
 use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
@@ -28,6 +28,7 @@ use wasmtime_wasi_http::p3::{Request as Asked, Response as Answered};
 use wasmtime_wasi_http::{Error as HttpError, WasiBody, WasiHttpView};
 
 use crate::admission::Places;
+use crate::behind;
 use crate::engine::cores;
 use crate::event::RequestId;
 use crate::guest::{self, Ended, Failure, Guest, Reply};
@@ -45,6 +46,8 @@ pub(crate) struct Crew {
     come: Notify,
     /// More instances than that do not compute at once.
     cores: usize,
+    /// Places of instances that wait, of all components.
+    idle: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -141,11 +144,13 @@ impl Job {
 }
 
 impl Crew {
-    pub(crate) fn new() -> Arc<Crew> {
+    /// One whose instances wait in `idle` places together with all others.
+    pub(crate) fn new(idle: Arc<Semaphore>) -> Arc<Crew> {
         Arc::new(Crew {
             queue: Mutex::default(),
             come: Notify::new(),
             cores: cores(),
+            idle,
         })
     }
 
@@ -189,7 +194,8 @@ impl Crew {
         let company = Company::of(self.clone());
         let pace = engine.pace().clone();
         let serving = Serving::of(self.clone());
-        let run = work(serving, pre, store, meter.clone(), first, company.clone());
+        let (account, of_all) = (meter.clone(), company.clone());
+        let run = work(serving, pre, store, account, quota.clone(), first, of_all);
         let guest = Guest::new(run, meter, pace, quota);
         tokio::spawn(async move {
             // Kept whole: without its clock no guest would be stopped.
@@ -206,7 +212,8 @@ impl Crew {
 
     /// The next request; none where there is none for [`caps::IDLE`].
     async fn next(&self) -> Option<Box<Job>> {
-        let _waiting = Waiting::at(self);
+        let _place = self.idle.try_acquire().ok()?;
+        let _waiting = Waiting::at(self)?;
         timeout(caps::IDLE, async {
             let mut come = pin!(self.come.notified());
             loop {
@@ -236,9 +243,13 @@ impl Crew {
 struct Waiting<'a>(&'a Crew);
 
 impl Waiting<'_> {
-    fn at(crew: &Crew) -> Waiting<'_> {
-        crew.queue().waiting += 1;
-        Waiting(crew)
+    fn at(crew: &Crew) -> Option<Waiting<'_>> {
+        let mut queue = crew.queue();
+        if queue.waiting >= crew.cores.max(caps::IDLE_PER_COMPONENT) {
+            return None;
+        }
+        queue.waiting += 1;
+        Some(Waiting(crew))
     }
 }
 
@@ -264,6 +275,16 @@ impl Drop for Serving {
     }
 }
 
+/// A request in a queue, which is not there any more once nobody waits for it.
+struct Queued<'a>(&'a Crew, u64);
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        let Queued(crew, number) = self;
+        drop(crew.take_back(*number));
+    }
+}
+
 /// Waits for what becomes of a request, and has an instance more serve it where nobody takes it soon: those there are may
 /// all be held up by one of their guests' tasks.
 pub(crate) async fn attend(
@@ -273,6 +294,7 @@ pub(crate) async fn attend(
     more: impl FnOnce(Box<Job>) -> Result<(), Error> + Send,
 ) -> Ended {
     if let Some(number) = number {
+        let _queued = Queued(&crew, number);
         let mut patience = pin!(sleep(caps::CREW_PATIENCE));
         let ended = poll_fn(|cx| match outcome.poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Some(ended)),
@@ -294,7 +316,7 @@ impl Outcome {
         if self.present.is_none() {
             self.present = self.with.try_recv().ok();
         }
-        let ended = match Pin::new(&mut self.failed).poll(cx) {
+        let ended = match guest::poll_told(&mut self.failed, cx) {
             Poll::Ready(Ok(error)) => Err(Failure::of(error)),
             Poll::Ready(Err(_)) => match self.ended.try_recv() {
                 Ok(()) => Ok(Spare::default()),
@@ -303,7 +325,7 @@ impl Outcome {
                 ))),
             },
             // Whoever drops its end early reads no more of it.
-            Poll::Pending => match Pin::new(&mut self.ended).poll(cx) {
+            Poll::Pending => match guest::poll_told(&mut self.ended, cx) {
                 Poll::Ready(_) => Ok(Spare::default()),
                 Poll::Pending => return Poll::Pending,
             },
@@ -334,7 +356,8 @@ impl Company {
     fn of(crew: Arc<Crew>) -> Arc<Company> {
         Arc::new(Company {
             crew,
-            present: AtomicUsize::new(0),
+            // The first is on its way.
+            present: AtomicUsize::new(1),
             is_left: AtomicBool::new(false),
             changed: Notify::new(),
             waiting: Mutex::default(),
@@ -393,8 +416,24 @@ impl Company {
         }
     }
 
+    /// The first of them has come, or will not.
+    fn has_come(&self) {
+        if self.present.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.changed.notify_waiters();
+        }
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Slab<oneshot::Sender<Error>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever still waits for an instance that goes away is told so, by the end of the channel, before it is gone.
+struct Farewell(Arc<Company>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.0.waiting().clear();
     }
 }
 
@@ -419,9 +458,11 @@ async fn work(
     pre: Arc<ProxyPre<State>>,
     mut store: Store<State>,
     meter: Arc<Meter>,
+    quota: Arc<Quota>,
     first: Box<Job>,
     company: Arc<Company>,
 ) -> Ended {
+    let _farewell = Farewell(company.clone());
     let mut first = Some(first);
     let ended = async {
         let Proxy::P3(service) = pre.instantiate_async(&mut store).await? else {
@@ -432,6 +473,8 @@ async fn work(
             service: &service,
             meter: &meter,
             company: &company,
+            quota: &quota,
+            quiet: Instant::now(),
         };
         let first = first.take();
         store
@@ -458,19 +501,24 @@ struct Lead<'a> {
     service: &'a Service,
     meter: &'a Arc<Meter>,
     company: &'a Arc<Company>,
+    quota: &'a Quota,
+    /// When its guest had nothing to do.
+    quiet: Instant,
 }
 
 impl Lead<'_> {
     async fn on(
-        self,
+        mut self,
         accessor: &Accessor<State>,
         mut next: Option<Box<Job>>,
     ) -> wasmtime::Result<()> {
-        let func = *self.service.wasi_http_handler().func_handle().func();
         let mut served = 0;
         while let Some(job) = next.take() {
-            poll_fn(|cx| accessor.poll_ready_for_concurrent_call(func, cx)).await;
-            self.begin(accessor, job)?;
+            let begun = self.begin(accessor, job);
+            if served == 0 {
+                self.company.has_come();
+            }
+            begun?;
             served += 1;
             // It computes until it has to wait: until then the next is for somebody else.
             tokio::task::yield_now().await;
@@ -493,11 +541,15 @@ impl Lead<'_> {
             |company: &Company| company.is_left() || company.present() < caps::CREW_COMPANY;
         self.company.until(has_room).await;
         let was_refused = accessor.with(|mut access| access.get().memory.refused().is_some());
-        if self.company.is_left() || was_refused {
+        if self.company.is_left() || was_refused || self.is_tired() {
             return None;
         }
         let mut left = pin!(self.company.until(Company::is_left));
-        let mut next = pin!(self.serving.0.next());
+        let func = *self.service.wasi_http_handler().func_handle().func();
+        let mut next = pin!(async {
+            poll_fn(|cx| accessor.poll_ready_for_concurrent_call(func, cx)).await;
+            self.serving.0.next().await
+        });
         poll_fn(|cx| match left.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(None),
             Poll::Pending => next.as_mut().poll(cx),
@@ -505,7 +557,24 @@ impl Lead<'_> {
         .await
     }
 
-    fn begin(&self, accessor: &Accessor<State>, job: Box<Job>) -> wasmtime::Result<()> {
+    /// Whether others had better serve the next: its guest has had something to do all the time for as long as it may after a
+    /// response, or it is behind the others, where its tenant does not belong any more.
+    fn is_tired(&self) -> bool {
+        let is_behind_for_nothing = behind::is_here() && !self.quota.is_to_go_behind();
+        is_behind_for_nothing || self.quiet.elapsed() > caps::AFTER_RESPONSE
+    }
+
+    /// Whether its guest has nothing to do; noted where it is so.
+    fn is_quiet(&mut self, accessor: &Accessor<State>) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        let is_quiet = accessor.poll_no_interesting_tasks(&mut nobody).is_ready();
+        if is_quiet {
+            self.quiet = Instant::now();
+        }
+        is_quiet
+    }
+
+    fn begin(&mut self, accessor: &Accessor<State>, job: Box<Job>) -> wasmtime::Result<()> {
         let Job {
             request,
             reply,
@@ -514,7 +583,7 @@ impl Lead<'_> {
             ended,
             with,
         } = *job;
-        let is_alone = self.company.present() == 0;
+        let is_alone = self.is_quiet(accessor);
         // Whoever is gone already has left.
         let _ = with.send(self.company.add(failed));
         self.meter.begin_anew();

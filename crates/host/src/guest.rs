@@ -118,11 +118,11 @@ impl Guest {
         account.row = Row::Behind;
         let run = std::mem::replace(&mut self.run, Box::pin(std::future::pending()));
         let account = Some(account);
-        let (ended, waiting) = oneshot::channel();
+        let (ended, mut waiting) = oneshot::channel();
         let task = Task::spawn(behind, Guest { run, account }.tell(ended));
         self.run = Box::pin(async move {
             let _task = task;
-            match waiting.await {
+            match std::future::poll_fn(|cx| poll_told(&mut waiting, cx)).await {
                 Ok(Ok(spare)) => Ok(spare),
                 Ok(Err(error)) => Err(Failure::of(error)),
                 Err(_) => Err(Failure::of(Error::Engine(Gone.to_string()))),
@@ -223,6 +223,18 @@ impl Future for Guest {
         let ended = guest.run.as_mut().poll(cx);
         account.end();
         ended
+    }
+}
+
+/// What another task has told, at once where it is there: a task that has used up its turn is told by tokio to wait for what
+/// it has already, and whoever asks here looks for a failure that makes the difference between half a body and a whole one.
+pub(crate) fn poll_told<T>(
+    told: &mut oneshot::Receiver<T>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T, oneshot::error::RecvError>> {
+    match told.try_recv() {
+        Ok(value) => Poll::Ready(Ok(value)),
+        Err(_) => Pin::new(told).poll(cx),
     }
 }
 

@@ -9,6 +9,7 @@ use std::any::Any;
 use http::HeaderMap;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::p2::{DynInputStream, ReaddirIterator};
 use wasmtime_wasi_http::FieldMap;
 use wasmtime_wasi_http::p2::bindings::http::types::{Method, Scheme};
 use wasmtime_wasi_http::p2::types::{
@@ -23,6 +24,10 @@ use crate::state::Memory;
 #[derive(Default)]
 pub(crate) struct Holdings {
     bytes: u64,
+    /// Files that are being opened.
+    opening: u64,
+    /// Files that were begun to be read as a stream of 0.3, which is no entry of the table.
+    streamed: u64,
 }
 
 /// What all handles of an instance hold.
@@ -39,6 +44,12 @@ struct TooMuch;
 
 /// What a handle costs that holds nothing.
 const HANDLE: u64 = 128;
+
+/// What a stream has read ahead of its reader.
+const STREAM: u64 = 64 * 1024;
+
+/// What the names of a folder cost that is read: of some thousands of files.
+const FOLDER: u64 = 256 * 1024;
 
 /// What a field costs beside its name and its value.
 const FIELD: u64 = 128;
@@ -64,14 +75,36 @@ impl Holdings {
         }
     }
 
-    /// Whether it may open one file more.
-    pub(crate) fn may_open(&mut self, table: &mut ResourceTable, memory: &mut Memory) -> bool {
-        memory.open_file() || self.look(table, memory) && memory.open_file()
+    /// Whether it may open one file more, of which there may be `streams` as streams of 0.3. Where it may, its opening has
+    /// begun.
+    pub(crate) fn begin_to_open(
+        &mut self,
+        streams: u64,
+        table: &mut ResourceTable,
+        memory: &mut Memory,
+    ) -> bool {
+        self.streamed = self.streamed.min(streams);
+        let may = memory.open_file() || self.look(table, memory) && memory.open_file();
+        self.opening += u64::from(may);
+        may
+    }
+
+    /// It is open and in the table, or it is not.
+    pub(crate) fn opened(&mut self) {
+        self.opening = self.opening.saturating_sub(1);
+    }
+
+    /// A file is read as a stream of 0.3.
+    pub(crate) fn streams(&mut self) {
+        self.streamed += 1;
     }
 
     fn look(&mut self, table: &mut ResourceTable, memory: &mut Memory) -> bool {
-        *self = Holdings::default();
-        memory.hold(Held::by(table))
+        self.bytes = 0;
+        let mut held = Held::by(table);
+        held.files += self.opening + self.streamed;
+        held.bytes += self.streamed * STREAM;
+        memory.hold(held)
     }
 }
 
@@ -81,7 +114,9 @@ impl Held {
         for entry in table.iter_mut() {
             let entry: &dyn Any = entry;
             held.bytes += HANDLE + of_entry(entry);
-            held.files += u64::from(entry.is::<Descriptor>());
+            // A stream of a file keeps it open; of which streams are those of files nothing is known.
+            let is_file = entry.is::<Descriptor>() || entry.is::<DynInputStream>();
+            held.files += u64::from(is_file);
         }
         held
     }
@@ -117,6 +152,10 @@ fn of_entry(entry: &dyn Any) -> u64 {
             + of_fields(&request.headers)
     } else if let Some(response) = entry.downcast_ref::<p3::Response>() {
         of_fields(&response.headers)
+    } else if entry.is::<DynInputStream>() {
+        STREAM
+    } else if entry.is::<ReaddirIterator>() {
+        FOLDER
     } else {
         0
     }

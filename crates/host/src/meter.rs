@@ -15,8 +15,14 @@ pub(crate) struct Meter {
     budget: Duration,
     /// Nanoseconds of all polls that have ended.
     charged: AtomicU64,
-    /// What the thread's clock showed when this poll began.
+    /// What the thread's clock showed when this poll began, or when what was computed before was not counted any more.
     began: AtomicU64,
+    /// The same, when this poll began.
+    polled: AtomicU64,
+    /// Nanoseconds that count as its slice, of all polls that have ended.
+    sliced: AtomicU64,
+    /// Whether it has begun anew in this poll.
+    is_anew: AtomicBool,
     gave_way: AtomicBool,
 }
 
@@ -26,26 +32,42 @@ impl Meter {
             budget,
             charged: AtomicU64::new(0),
             began: AtomicU64::new(0),
+            polled: AtomicU64::new(0),
+            sliced: AtomicU64::new(0),
+            is_anew: AtomicBool::new(false),
             gave_way: AtomicBool::new(false),
         }
     }
 
     /// A poll begins.
     pub(crate) fn begin(&self) {
-        self.began.store(thread_time(), Ordering::Relaxed);
+        let now = thread_time();
+        self.began.store(now, Ordering::Relaxed);
+        self.polled.store(now, Ordering::Relaxed);
     }
 
-    /// What was computed until now is not counted any more. To be called within a poll.
+    /// What was computed until now is no part of the budget any more. To be called within a poll.
     pub(crate) fn begin_anew(&self) {
         self.charged.store(0, Ordering::Relaxed);
-        self.begin();
+        self.began.store(thread_time(), Ordering::Relaxed);
+        self.is_anew.store(true, Ordering::Relaxed);
     }
 
     /// It has ended, on the same thread, after so long.
     pub(crate) fn end(&self) -> Duration {
-        let (before, now) = (self.charged.load(Ordering::Relaxed), self.until_now());
-        self.charged.store(now, Ordering::Relaxed);
-        Duration::from_nanos(now.saturating_sub(before))
+        let order = Ordering::Relaxed;
+        let now = thread_time();
+        let since = |began: &AtomicU64| now.saturating_sub(began.load(order));
+        let charged = self.charged.load(order).saturating_add(since(&self.began));
+        self.charged.store(charged, order);
+        let poll = since(&self.polled);
+        let sliced = match self.is_anew.load(order) {
+            true => charged,
+            false => self.sliced.load(order).saturating_add(poll),
+        };
+        self.is_anew.store(false, order);
+        self.sliced.store(sliced, order);
+        Duration::from_nanos(poll)
     }
 
     /// This poll ends because its time is up, and not because the guest waits.
@@ -74,12 +96,14 @@ impl Meter {
 
     /// Whether it has computed for longer than anybody may who holds no place, this poll included.
     pub(crate) fn is_past_its_slice(&self) -> bool {
-        Duration::from_nanos(self.until_now()) >= caps::SLICE
+        let poll = thread_time().saturating_sub(self.polled.load(Ordering::Relaxed));
+        let sliced = self.sliced.load(Ordering::Relaxed).saturating_add(poll);
+        Duration::from_nanos(sliced) >= caps::SLICE
     }
 
     /// The same, of the polls that have ended.
     pub(crate) fn was_past_its_slice(&self) -> bool {
-        Duration::from_nanos(self.charged.load(Ordering::Relaxed)) >= caps::SLICE
+        Duration::from_nanos(self.sliced.load(Ordering::Relaxed)) >= caps::SLICE
     }
 
     fn until_now(&self) -> u64 {
@@ -122,6 +146,22 @@ mod tests {
         assert!(!meter.is_spent());
         compute(25_000_000);
         assert!(meter.is_spent());
+    }
+
+    #[test]
+    fn who_begins_anew_has_its_budget_again_and_owes_what_it_computed() {
+        let meter = Meter::new(Duration::from_millis(30));
+        meter.begin();
+        compute(20_000_000);
+        meter.begin_anew();
+        compute(6_000_000);
+        assert!(!meter.is_spent() && meter.is_past_its_slice());
+        assert!(meter.end() >= Duration::from_millis(26));
+        assert!(meter.was_past_its_slice());
+        meter.begin();
+        meter.begin_anew();
+        assert!(meter.end() < Duration::from_millis(5));
+        assert!(!meter.was_past_its_slice());
     }
 
     #[test]

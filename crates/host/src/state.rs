@@ -99,13 +99,26 @@ impl State {
         self.holdings.come(bytes, &mut self.table, &mut self.memory)
     }
 
-    /// Whether the guest may open one file more. Where it may not, that is told.
-    pub(crate) fn may_open(&mut self) -> bool {
-        let may = self.holdings.may_open(&mut self.table, &mut self.memory);
+    /// Whether the guest may open one file more: then it is being opened, until [`State::opened`]. Where it may not, that is
+    /// told. There are `streams` streams of 0.3 at most.
+    pub(crate) fn begin_to_open(&mut self, streams: usize) -> bool {
+        let may = self
+            .holdings
+            .begin_to_open(streams as u64, &mut self.table, &mut self.memory);
         if let (false, Some(outgoing)) = (may, self.outgoing()) {
             outgoing.hits.hit(Limit::OpenFiles, outgoing.request_id);
         }
         may
+    }
+
+    /// What was being opened is open, or is not.
+    pub(crate) fn opened(&mut self) {
+        self.holdings.opened();
+    }
+
+    /// A file is read as a stream of 0.3.
+    pub(crate) fn streams(&mut self) {
+        self.holdings.streams();
     }
 
     /// The calls out of the request that is served, or of the one whose task calls.

@@ -94,7 +94,8 @@ async fn e20_what_the_host_holds_for_handles_is_a_part_of_the_memory() {
                     .fails(protocol, &path, 500, End::Clean, TOO_MUCH)
                     .await;
             }
-            let took = oracle.server().peak_memory() - before;
+            // The kernel's count of what is resident is exact to some pages of each thread.
+            let took = oracle.server().peak_memory().saturating_sub(before);
             assert!(took < 400 << 20, "{source} {what}: {took}");
         }
         oracle.over().await;

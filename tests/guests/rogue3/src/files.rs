@@ -24,11 +24,12 @@ pub async fn open(query: &Query) -> String {
     report(opened)
 }
 
-/// `/open-many?path=&n=&close=`: opens it so often, and lets none of them go without `close`; says how often it could.
+/// `/open-many?path=&n=&close=&stream=`: opens it so often, and lets none of them go without `close`; with `stream` it is
+/// streams of them that are kept. Says how often it could.
 pub async fn open_many(query: &Query) -> String {
     let path = query.text("path").unwrap_or_default();
     let count: usize = query.number("n", 1);
-    let (mut kept, mut opened) = (Vec::new(), 0);
+    let (mut kept, mut streams, mut opened) = (Vec::new(), Vec::new(), 0);
     if let Ok(folder) = folder(query, "folder") {
         while opened < count
             && let Ok(file) = folder
@@ -36,7 +37,9 @@ pub async fn open_many(query: &Query) -> String {
                 .await
         {
             opened += 1;
-            if !query.flag("close") {
+            if query.flag("stream") {
+                streams.push(file.read_via_stream(0));
+            } else if !query.flag("close") {
                 kept.push(file);
             }
         }
