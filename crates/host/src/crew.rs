@@ -583,12 +583,12 @@ impl Lead<'_> {
             ended,
             with,
         } = *job;
-        let is_alone = self.is_quiet(accessor);
+        let is_quiet = self.is_quiet(accessor);
         // Whoever is gone already has left.
         let _ = with.send(self.company.add(failed));
         self.meter.begin_anew();
         accessor.with(|mut access| {
-            if is_alone {
+            if is_quiet {
                 access.data_mut().forget_requests();
             }
             let hooks = access.data_mut().http().hooks;

@@ -131,7 +131,7 @@ impl Guest {
     }
 
     /// Tells how it ended to whoever waits for it on another thread.
-    pub(crate) async fn tell(self, waiting: oneshot::Sender<Result<Spare, Error>>) {
+    async fn tell(self, waiting: oneshot::Sender<Result<Spare, Error>>) {
         match self.await {
             Ok(spare) => drop(waiting.send(Ok(spare))),
             Err(failure) => {
