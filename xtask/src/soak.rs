@@ -1,7 +1,7 @@
 //! A soak: everything at once for minutes, and then nothing may have grown.
 //!
 //! Two apps in one process are asked well and badly, left in the middle of answers, reloaded, and reloaded with a mistake.
-//! Every second the kernel is asked for the server's memory, file descriptors and threads; a line through the samples
+//! Ten times a second the kernel is asked for the server's memory, file descriptors and threads; a line through the samples
 //! after the first fifth says how much each grows in ten minutes. At the end the server's own counts must agree.
 
 mod account;
@@ -36,8 +36,12 @@ usage: cargo xtask soak [--minutes N] [--runner PATH] [--json FILE]
   --runner PATH  the binary; without it the newer of target/release/runner and target/debug/runner
   --json FILE    writes what was measured there too";
 
-/// How often the kernel is asked.
+/// How often the apps may change.
 const TURN: Duration = Duration::from_secs(1);
+
+/// How often the kernel is asked in a turn. A handful of threads comes and goes with the load: of one look a second, a
+/// line is off by as much as it may rise.
+const LOOKS: u32 = 10;
 
 /// What may be left to do once nobody asks any more.
 const QUIET: Duration = Duration::from_secs(45);
@@ -87,6 +91,15 @@ struct Samples {
     memory: Vec<(f64, f64)>,
     descriptors: Vec<(f64, f64)>,
     threads: Vec<(f64, f64)>,
+}
+
+impl Samples {
+    fn look(&mut self, at: Duration, runner: &Runner) {
+        let at = at.as_secs_f64();
+        self.memory.push((at, runner.resident()));
+        self.descriptors.push((at, runner.descriptors() as f64));
+        self.threads.push((at, runner.threads() as f64));
+    }
 }
 
 /// Soaks, writing what was measured to `out`.
@@ -140,16 +153,15 @@ fn watch(runner: &mut Runner, stage: &Stage, length: Duration) -> Result<Samples
     let mut samples = Samples::default();
     let mut turn = 0;
     while begun.elapsed() < length {
-        sleep(TURN);
+        for _ in 0..LOOKS {
+            sleep(TURN / LOOKS);
+            // The first fifth: caches fill, pools grow to the size that the load needs.
+            if begun.elapsed() > length / 5 {
+                samples.look(begun.elapsed(), runner);
+            }
+        }
         if !runner.is_alive() {
             bail!("the server has ended; see `{}`", runner.log().display());
-        }
-        let at = begun.elapsed().as_secs_f64();
-        // The first fifth: caches fill, pools grow to the size that the load needs.
-        if begun.elapsed() > length / 5 {
-            samples.memory.push((at, runner.resident()));
-            samples.descriptors.push((at, runner.descriptors() as f64));
-            samples.threads.push((at, runner.threads() as f64));
         }
         stage.change(turn)?;
         if turn % stage::EVERY == 0 {

@@ -238,10 +238,10 @@ fn pool() -> PoolingAllocationConfig {
         .max_memory_size(caps::MEMORY_SLOT)
         .table_elements(caps::TABLE_ELEMENTS)
         .max_unused_warm_slots(64)
-        // Only what a guest has written is cleared, and only that stays: without this, a quarter of a MiB becomes
-        // resident in every slot that was ever used.
+        // Only what a guest has written is cleared, and only that stays, of each slot that was ever used: a server that
+        // was asked a thousand things at once keeps so many.
         .pagemap_scan(Enabled::Auto)
-        .linear_memory_keep_resident(256 * 1024)
+        .linear_memory_keep_resident(64 * 1024)
         .table_keep_resident(64 * 1024);
     pool
 }

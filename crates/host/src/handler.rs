@@ -36,7 +36,7 @@ use crate::outgoing::Outgoing;
 use crate::quota::Quota;
 use crate::seat::{Seat, Seated};
 use crate::shelf::Shelf;
-use crate::state::{First, Kept, Memory, State};
+use crate::state::{First, Memory, State};
 use crate::trace::Trace;
 use crate::usage::{Usage, Used};
 use crate::{Engine, Error, capped, caps};
@@ -274,20 +274,20 @@ impl Handler {
         let memory = Memory::new(self.memory, taken.ok_or(Error::Instances)?);
         let log = |stream| LogStream::new(self.log.clone(), request_id, stream);
         let logs = [Stream::Stdout, Stream::Stderr].map(log);
-        let kept = match self.reuse {
+        let folders = match self.reuse {
             Reuse::Never => None,
-            Reuse::Serial(_) | Reuse::Concurrent(_) => Some(Kept {
-                logs: logs.clone(),
-                folders: self.files.iter().flat_map(Files::mounts).count(),
-            }),
+            Reuse::Serial(_) | Reuse::Concurrent(_) => {
+                Some(self.files.iter().flat_map(Files::mounts).count())
+            }
         };
         Ok(State::new(
-            self.wasi(logs)?,
+            self.wasi(logs.clone())?,
             first,
             self.variables.clone(),
             self.usage.clone(),
             memory,
-            kept,
+            logs,
+            folders,
         ))
     }
 

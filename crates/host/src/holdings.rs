@@ -28,6 +28,7 @@ pub(crate) struct Holdings {
     opening: u64,
     /// Files that were begun to be read as a stream of 0.3, which is no entry of the table.
     streamed: u64,
+    lines: u64,
 }
 
 /// What all handles of an instance hold.
@@ -55,13 +56,16 @@ const FOLDER: u64 = 256 * 1024;
 const FIELD: u64 = 128;
 
 impl Holdings {
-    /// The guest hands over so many bytes, and may by that make the host copy one map of fields.
+    /// The guest hands over so many bytes, and may by that make the host copy one map of fields. It writes to so many
+    /// streams of 0.3, each of which holds a line of the log and is no entry of the table.
     pub(crate) fn come(
         &mut self,
         bytes: usize,
+        lines: usize,
         table: &mut ResourceTable,
         memory: &mut Memory,
     ) -> wasmtime::Result<()> {
+        self.lines = lines as u64;
         self.bytes = self
             .bytes
             .saturating_add(bytes as u64)
@@ -103,7 +107,7 @@ impl Holdings {
         self.bytes = 0;
         let mut held = Held::by(table);
         held.files += self.opening + self.streamed;
-        held.bytes += self.streamed * STREAM;
+        held.bytes += self.streamed * STREAM + self.lines * caps::LOG_LINE as u64;
         memory.hold(held)
     }
 }
@@ -168,10 +172,10 @@ fn of_fields(fields: &HeaderMap) -> u64 {
     fields.iter().map(of).sum()
 }
 
-/// A body that nobody takes yet has room for so much.
+/// A body that nobody takes yet has room for so much, and for its trailers.
 fn of_body(is_there: bool) -> u64 {
     match is_there {
-        true => 2 * caps::BODY_CHUNK as u64,
+        true => (2 * caps::BODY_CHUNK + caps::FIELDS) as u64,
         false => 0,
     }
 }
@@ -202,7 +206,7 @@ mod tests {
         let mut kept = Vec::new();
         for _ in 0..2000 {
             kept.push(table.push(fields(100_000)).unwrap());
-            if holdings.come(100_000, &mut table, &mut memory).is_err() {
+            if holdings.come(100_000, 0, &mut table, &mut memory).is_err() {
                 break;
             }
         }
@@ -216,8 +220,11 @@ mod tests {
         }
         assert!(holdings.look(&mut table, &mut memory));
         for _ in 0..1000 {
-            holdings.come(100_000, &mut table, &mut memory).unwrap();
+            holdings.come(100_000, 0, &mut table, &mut memory).unwrap();
         }
+        // Each stream of 0.3 that is written to has a line.
+        let mut come = |lines| holdings.come(caps::UNSEEN as usize, lines, &mut table, &mut memory);
+        assert!(come(1023).is_ok() && come(1025).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -69,6 +69,8 @@ struct Lines {
     lost: u64,
     /// Which limit the last of them were beyond.
     limit: Limit,
+    /// Beside which it is, where it is one of 0.3.
+    _beside: Weak<Mutex<Lines>>,
 }
 
 impl ComponentLog {
@@ -146,6 +148,15 @@ impl Dropped {
 
 impl LogStream {
     pub(crate) fn new(log: Arc<ComponentLog>, request_id: RequestId, stream: Stream) -> LogStream {
+        LogStream::beside(Weak::new(), log, request_id, stream)
+    }
+
+    fn beside(
+        beside: Weak<Mutex<Lines>>,
+        log: Arc<ComponentLog>,
+        request_id: RequestId,
+        stream: Stream,
+    ) -> LogStream {
         let lines = Lines {
             log,
             request_id,
@@ -153,6 +164,7 @@ impl LogStream {
             line: Vec::new(),
             lost: 0,
             limit: Limit::LogRate,
+            _beside: beside,
         };
         LogStream {
             lines: Arc::new(Mutex::new(lines)),
@@ -176,6 +188,11 @@ impl LogStream {
     /// How often it is in its guest's hands: beside this one there is that of the guest's context.
     pub(crate) fn given(&self) -> usize {
         Arc::strong_count(&self.lines).saturating_sub(2)
+    }
+
+    /// How many streams of 0.3 there are beside it, each with a line of its own.
+    pub(crate) fn streams(&self) -> usize {
+        Arc::weak_count(&self.lines)
     }
 
     fn push(&self, bytes: &[u8]) {
@@ -261,7 +278,8 @@ impl StdoutStream for LogStream {
         let lines = self.lines();
         let (log, id, stream) = (lines.log.clone(), lines.request_id, lines.stream);
         drop(lines);
-        Box::new(LogStream::new(log, id, stream))
+        let beside = Arc::downgrade(&self.lines);
+        Box::new(LogStream::beside(beside, log, id, stream))
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
@@ -369,6 +387,15 @@ mod tests {
         assert_eq!(told[..4], ["one", "two", "", "log_line -8192"]);
         assert_eq!(told[4].len(), caps::LOG_LINE);
         assert_eq!(told[5..], ["last \u{fffd}", "log_line -0 (8192)"]);
+    }
+
+    #[tokio::test]
+    async fn each_stream_of_0_3_is_counted_for_as_long_as_it_is_there() {
+        let stream = stream(&Told::default().log(1 << 20));
+        let beside = [stream.async_stream(), stream.async_stream()];
+        assert_eq!(stream.streams(), 2);
+        drop(beside);
+        assert_eq!(stream.streams(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,8 +31,10 @@ pub(crate) struct State {
     pub(crate) memory: Memory,
     holdings: Holdings,
     admitted: Option<Places>,
-    /// None where it serves one request.
-    kept: Option<Kept>,
+    /// Its output streams, whose lines are those of the request that it serves.
+    logs: [LogStream; 2],
+    /// How many folders it was granted, where it may serve again: libraries look once for them.
+    folders: Option<usize>,
 }
 
 /// The calls out of the requests that an instance serves.
@@ -48,14 +50,6 @@ enum Requests {
     },
 }
 
-/// What an instance may still have when it has served, and may serve again.
-pub(crate) struct Kept {
-    /// Its output streams, whose lines are those of the request that it serves.
-    pub(crate) logs: [LogStream; 2],
-    /// How many folders it was granted: libraries look once for them.
-    pub(crate) folders: usize,
-}
-
 impl State {
     pub(crate) fn new(
         wasi: WasiCtx,
@@ -63,7 +57,8 @@ impl State {
         variables: runner_variables::Session,
         usage: Arc<Usage>,
         memory: Memory,
-        kept: Option<Kept>,
+        logs: [LogStream; 2],
+        folders: Option<usize>,
     ) -> State {
         let (requests, admitted) = match first {
             First::Alone(outgoing, admitted) => (Requests::One(Some(*outgoing)), Some(admitted)),
@@ -84,7 +79,8 @@ impl State {
             memory,
             holdings: Holdings::default(),
             admitted,
-            kept,
+            logs,
+            folders,
         }
     }
 
@@ -96,7 +92,9 @@ impl State {
         if !caps::LIMITED {
             return Ok(());
         }
-        self.holdings.come(bytes, &mut self.table, &mut self.memory)
+        let lines = self.logs.iter().map(LogStream::streams).sum();
+        self.holdings
+            .come(bytes, lines, &mut self.table, &mut self.memory)
     }
 
     /// Whether the guest may open one file more: then it is being opened, until [`State::opened`]. Where it may not, that is
@@ -149,9 +147,9 @@ impl State {
         };
         *calls = task;
         if let Some(outgoing) = task.and_then(|task| all.get(&task)) {
-            for log in self.kept.iter().flat_map(|kept| &kept.logs) {
-                log.begin(outgoing.request_id);
-            }
+            self.logs
+                .iter()
+                .for_each(|log| log.begin(outgoing.request_id));
         }
     }
 
@@ -164,9 +162,9 @@ impl State {
 
     /// Another request begins.
     pub(crate) fn begin(&mut self, outgoing: Outgoing, admitted: Places) {
-        for log in self.kept.iter().flat_map(|kept| &kept.logs) {
-            log.begin(outgoing.request_id);
-        }
+        self.logs
+            .iter()
+            .for_each(|log| log.begin(outgoing.request_id));
         self.requests = Requests::One(Some(outgoing));
         self.admitted = Some(admitted);
     }
@@ -174,11 +172,28 @@ impl State {
     /// Lets go of the request that was served. Whether nothing of it is left with the guest, and it was refused nothing.
     pub(crate) fn rest(&mut self) -> bool {
         (self.requests, self.admitted) = (Requests::One(None), None);
-        let Some(kept) = &self.kept else {
+        let Some(folders) = self.folders else {
             return false;
         };
-        kept.logs.iter().for_each(LogStream::end);
-        kept.is_all_of(&mut self.table) && self.memory.refused().is_none()
+        self.logs.iter().for_each(LogStream::end);
+        self.has_no_more_than(folders) && self.memory.refused().is_none()
+    }
+
+    /// Whether its table has nothing but its output streams and so many folders.
+    fn has_no_more_than(&mut self, most: usize) -> bool {
+        let (mut streams, mut folders) = (0, 0);
+        for entry in self.table.iter_mut() {
+            if entry.is::<DynOutputStream>() {
+                streams += 1;
+            } else if let Some(Descriptor::Dir(_)) = entry.downcast_ref() {
+                folders += 1;
+            } else {
+                return false;
+            }
+        }
+        // Each output stream is one of the log where there are as many of those in the guest's hands.
+        let logs: usize = self.logs.iter().map(LogStream::given).sum();
+        streams == logs && folders <= most
     }
 }
 
@@ -208,25 +223,6 @@ impl Requests {
             Some(outgoing) => outgoing,
             None => nobody,
         }
-    }
-}
-
-impl Kept {
-    /// Whether there is nothing else in `table`.
-    fn is_all_of(&self, table: &mut ResourceTable) -> bool {
-        let (mut streams, mut folders) = (0, 0);
-        for entry in table.iter_mut() {
-            if entry.is::<DynOutputStream>() {
-                streams += 1;
-            } else if let Some(Descriptor::Dir(_)) = entry.downcast_ref() {
-                folders += 1;
-            } else {
-                return false;
-            }
-        }
-        // Each output stream is one of the log where there are as many of those in the guest's hands.
-        let logs: usize = self.logs.iter().map(LogStream::given).sum();
-        streams == logs && folders <= self.folders
     }
 }
 

@@ -9,6 +9,7 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, StreamResult};
 use wasmtime_wasi::p3::bindings::cli::types::ErrorCode;
 use wasmtime_wasi::p3::bindings::cli::{stderr, stdout};
 
+use crate::caps;
 use crate::state::State;
 
 type Output = Resource<DynOutputStream>;
@@ -126,6 +127,7 @@ fn to_stdout(
     (data,): (StreamReader<u8>,),
 ) -> wasmtime::Result<Written> {
     turn(&mut store)?;
+    store.data_mut().holds(caps::LOG_LINE)?;
     let access = Access::<State, WasiCli>::new(store, State::cli);
     Ok((stdout::HostWithStore::write_via_stream(access, data)?,))
 }
@@ -135,6 +137,7 @@ fn to_stderr(
     (data,): (StreamReader<u8>,),
 ) -> wasmtime::Result<Written> {
     turn(&mut store)?;
+    store.data_mut().holds(caps::LOG_LINE)?;
     let access = Access::<State, WasiCli>::new(store, State::cli);
     Ok((stderr::HostWithStore::write_via_stream(access, data)?,))
 }
