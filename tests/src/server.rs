@@ -199,6 +199,12 @@ impl Server {
         folder.expect("it runs, and is ours").count()
     }
 
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        let folder = fs::read_dir(format!("/proc/{}/task", self.pid()));
+        folder.expect("it runs, and is ours").count()
+    }
+
     /// How much memory it could write to, in bytes.
     pub fn data(&self) -> u64 {
         self.status("VmData:")

@@ -472,6 +472,26 @@ async fn e08_a_guest_that_traps_is_told_once_before_its_head_and_behind_it() {
 }
 
 #[tokio::test]
+async fn e24_who_asks_for_a_head_and_goes_keeps_no_place() {
+    for guest in BOTH {
+        let scene = Scene::of(&app(guest, "limits = { concurrency = 1, queue = 1 }", &[])).await;
+        let mut wire = Wire::open(scene.server.address()).await;
+        wire.send(b"HEAD /sleep-after-head?ms=25000 HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await;
+        assert!(wire.head().await.starts_with("HTTP/1.1 200 OK\r\n"));
+        wire.reset();
+        let gone = Instant::now();
+        // One that is refused is told to come again.
+        while scene.server.get("/hello").await.status != 200 {
+            let waited = gone.elapsed();
+            assert!(waited < Duration::from_secs(15), "{guest}: {waited:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        scene.stays_well().await;
+    }
+}
+
+#[tokio::test]
 async fn e09_e11_e41_what_is_no_answer_has_its_reason() {
     for (path, status, reason) in [
         ("/no-response", 500, "no_response"),

@@ -43,6 +43,8 @@ struct Written {
     /// Wakes whoever reads at the end of `until`; made when somebody has to wait.
     clock: Option<Pin<Box<Sleep>>>,
     begun: bool,
+    /// Whether somebody takes it.
+    is_read: bool,
     /// Bytes that it may have, and those that it may still have.
     most: Option<(u64, u64)>,
     /// The guest failed. Below us its half-written body then looks like a whole one.
@@ -138,6 +140,7 @@ impl Body {
                 until,
                 clock: None,
                 begun: false,
+                is_read: true,
                 most: most.map(|most| (most, most)),
                 failed: false,
                 faults: None,
@@ -156,6 +159,11 @@ impl Body {
                 run => {
                     let faults = record.as_ref().and_then(Recorder::faults);
                     written.run = run;
+                    written.is_read = false;
+                    if let Run::GoesOn(guest) = &written.run {
+                        // From now on it waits for a client, and makes room as one whose client takes nothing.
+                        guest.hands_on(0);
+                    }
                     written.faults.clone_from(&faults);
                     tokio::spawn(in_time(written.drain(), faults));
                 }
@@ -221,7 +229,9 @@ impl Written {
         cx: &mut Context<'_>,
         mut record: Option<&mut Recorder>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.run.goes_on();
+        if self.is_read {
+            self.run.goes_on();
+        }
         let mut frame = Pin::new(&mut self.body).poll_frame(cx);
         match &frame {
             Poll::Pending if !matches!(self.run, Run::Over(_)) => {

@@ -115,6 +115,9 @@ pub const RESOURCES: usize = 10_000;
 /// Bytes a single call may make the host copy out of a guest (lists and strings of its arguments).
 pub const HOSTCALL_FUEL: usize = 16 * 1024 * 1024;
 
+/// Bytes of a text with which a guest says what went wrong with a body that it reads, or sends to somebody.
+pub const ERROR_TEXT: usize = 1024;
+
 /// Size of one header map, as the host holds it: 64 KiB on the wire is about twice that in memory.
 pub const FIELDS: usize = 128 * 1024;
 

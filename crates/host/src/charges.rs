@@ -2,18 +2,22 @@
 //! [`Holdings`](crate::holdings::Holdings).
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource};
+use wasmtime::component::{Access, FutureReader, Linker, Resource, StreamReader};
 use wasmtime_wasi::TrappableError;
 use wasmtime_wasi_http::p2::HeaderError as Error02;
 use wasmtime_wasi_http::p2::bindings::http::types as types_02;
 use wasmtime_wasi_http::p2::body::HostOutgoingBody;
 use wasmtime_wasi_http::p2::types::{HostOutgoingRequest, HostOutgoingResponse};
-use wasmtime_wasi_http::p3::Request;
 use wasmtime_wasi_http::p3::bindings::http::types as types_03;
-use wasmtime_wasi_http::{FieldMap, WasiHttpView};
+use wasmtime_wasi_http::p3::{Request, Response};
+use wasmtime_wasi_http::{FieldMap, WasiHttp, WasiHttpView};
 
 use crate::caps;
 use crate::state::State;
+
+mod texts;
+
+use self::texts::{Outcome, with_short_texts};
 
 type Store<'a> = StoreContextMut<'a, State>;
 type Fields = Resource<FieldMap>;
@@ -45,6 +49,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     types.func_wrap("[method]request.set-method", set_method_03)?;
     types.func_wrap("[method]request.set-scheme", set_scheme_03)?;
     types.func_wrap("[method]request.set-path-with-query", set_path_03)?;
+    types.func_wrap("[static]request.new", new_request_03)?;
+    types.func_wrap("[static]request.consume-body", consume_request_03)?;
+    types.func_wrap("[static]response.consume-body", consume_response_03)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -219,4 +226,53 @@ fn set_path_03(mut store: Store<'_>, (call, path): (Resource<Request>, Option<St
     let mut http = store.data_mut().http();
     let set = types_03::HostRequest::set_path_with_query(&mut http, call, path);
     Ok((set?,))
+}
+
+type NewRequest = (
+    Fields,
+    Option<StreamReader<u8>>,
+    Outcome<Option<Fields>>,
+    Option<Resource<types_03::RequestOptions>>,
+);
+type New = (
+    Resource<Request>,
+    FutureReader<Result<(), types_03::ErrorCode>>,
+);
+
+fn new_request_03(
+    mut store: Store<'_>,
+    (fields, body, outcome, options): NewRequest,
+) -> wasmtime::Result<(New,)> {
+    let outcome = with_short_texts(&mut store, outcome)?;
+    let http = Access::<State, WasiHttp>::new(store, State::http);
+    Ok((types_03::HostRequestWithStore::new(
+        http, fields, body, outcome, options,
+    )?,))
+}
+
+type Consumed = (
+    StreamReader<u8>,
+    FutureReader<Result<Option<Fields>, types_03::ErrorCode>>,
+);
+
+fn consume_request_03(
+    mut store: Store<'_>,
+    (request, outcome): (Resource<Request>, Outcome<()>),
+) -> wasmtime::Result<(Consumed,)> {
+    let outcome = with_short_texts(&mut store, outcome)?;
+    let http = Access::<State, WasiHttp>::new(store, State::http);
+    Ok((types_03::HostRequestWithStore::consume_body(
+        http, request, outcome,
+    )?,))
+}
+
+fn consume_response_03(
+    mut store: Store<'_>,
+    (response, outcome): (Resource<Response>, Outcome<()>),
+) -> wasmtime::Result<(Consumed,)> {
+    let outcome = with_short_texts(&mut store, outcome)?;
+    let http = Access::<State, WasiHttp>::new(store, State::http);
+    Ok((types_03::HostResponseWithStore::consume_body(
+        http, response, outcome,
+    )?,))
 }

@@ -481,8 +481,7 @@ async fn work(
             .run_concurrent(async |accessor| lead.on(accessor, first).await)
             .await?
     };
-    let ended = ended.await;
-    let Err(error) = ended else {
+    let Err(error) = guest::in_its_time(&meter, ended).await else {
         return Ok(Spare::default());
     };
     let failure = || guest::failure(&error, store.data(), &meter);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
@@ -110,16 +111,32 @@ impl Guest {
             return;
         };
         account.leave();
-        let pace = account.pace.clone();
-        let Some(behind) = pace.behind.runtime() else {
-            self.account = Some(account);
+        match account.pace.behind.runtime().cloned() {
+            Some(behind) => {
+                account.row = Row::Behind;
+                self.go_on_at(&behind, account);
+            }
+            None => self.account = Some(account),
+        }
+    }
+
+    /// It computes for long, on a thread that has others to serve: from now on a task of several threads runs it.
+    fn step_aside(&mut self) {
+        let Some(mut account) = self.account.take() else {
             return;
         };
-        account.row = Row::Behind;
+        account.leave();
+        match account.pace.aside.clone() {
+            Some(aside) => self.go_on_at(&aside, account),
+            None => self.account = Some(account),
+        }
+    }
+
+    fn go_on_at(&mut self, runtime: &Handle, account: Account) {
         let run = std::mem::replace(&mut self.run, Box::pin(std::future::pending()));
         let account = Some(account);
         let (ended, mut waiting) = oneshot::channel();
-        let task = Task::spawn(behind, Guest { run, account }.tell(ended));
+        let task = Task::spawn(runtime, Guest { run, account }.tell(ended));
         self.run = Box::pin(async move {
             let _task = task;
             match std::future::poll_fn(|cx| poll_told(&mut waiting, cx)).await {
@@ -175,6 +192,15 @@ impl Account {
         self.row == Row::Front && self.quota.is_to_go_behind()
     }
 
+    /// Asked only of who has had its slice: a thread that serves connections is not held up by it any more.
+    fn is_to_step_aside(&self) -> bool {
+        let is_elsewhere =
+            |aside: &Handle| Handle::try_current().is_ok_and(|here| here.id() != aside.id());
+        self.row == Row::Front
+            && self.meter.was_past_its_slice()
+            && self.pace.aside.as_ref().is_some_and(is_elsewhere)
+    }
+
     /// Ready when it may compute, and computing is charged from then on.
     fn poll_begin(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.meter.was_past_its_slice() || self.quota.is_in_debt() {
@@ -214,6 +240,12 @@ impl Future for Guest {
         let guest = &mut *self;
         if guest.account.as_ref().is_some_and(Account::is_to_step_back) {
             guest.step_back();
+        } else if guest
+            .account
+            .as_ref()
+            .is_some_and(Account::is_to_step_aside)
+        {
+            guest.step_aside();
         }
         let account = guest.account.as_mut().filter(|_| caps::LIMITED);
         let Some(account) = account else {
@@ -282,6 +314,20 @@ pub(crate) fn watch(store: &mut Store<State>, meter: Arc<Meter>) {
     });
 }
 
+/// Runs a guest, and ends it once its time is up also where no code of its own runs: the host may work for it, from one
+/// stream to another, for as long as there is something to read.
+pub(crate) async fn in_its_time<T>(
+    meter: &Meter,
+    run: impl Future<Output = wasmtime::Result<T>>,
+) -> wasmtime::Result<T> {
+    let mut run = std::pin::pin!(run);
+    std::future::poll_fn(|cx| match run.as_mut().poll(cx) {
+        Poll::Pending if caps::LIMITED && meter.is_spent() => Poll::Ready(Err(Spent.into())),
+        polled => polled,
+    })
+    .await
+}
+
 /// Makes an instance, has it handle `request`, gives its answer to `reply` as soon as it is there, and ends when the
 /// guest has nothing left to do.
 pub(crate) async fn run(
@@ -295,7 +341,7 @@ pub(crate) async fn run(
         let proxy = pre.instantiate_async(&mut store).await?;
         serve(&proxy, &mut store, request, reply).await
     };
-    let ended = ended.await;
+    let ended = in_its_time(&meter, ended).await;
     match ended {
         Ok(()) => Ok(Spare::default()),
         Err(error) => {

@@ -318,7 +318,10 @@ impl Handler {
             .max_random_size(caps::RANDOM)
             .allow_tcp(false)
             .allow_udp(false)
-            .allow_ip_name_lookup(false);
+            .allow_ip_name_lookup(false)
+            // Its files are private copies of ordinary ones. Read on its own thread, what that takes is on its account, and
+            // there are no threads for which one tenant could wait because of another.
+            .allow_blocking_current_thread(true);
         if let Some(step) = self.clock_resolution {
             wasi.monotonic_clock(Coarse::monotonic(step))
                 .wall_clock(Coarse::wall(step));

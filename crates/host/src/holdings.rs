@@ -12,6 +12,7 @@ use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::p2::{DynInputStream, ReaddirIterator};
 use wasmtime_wasi_http::FieldMap;
 use wasmtime_wasi_http::p2::bindings::http::types::{Method, Scheme};
+use wasmtime_wasi_http::p2::body::HostFutureTrailers;
 use wasmtime_wasi_http::p2::types::{
     HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
 };
@@ -104,11 +105,15 @@ impl Holdings {
     }
 
     fn look(&mut self, table: &mut ResourceTable, memory: &mut Memory) -> bool {
-        self.bytes = 0;
         let mut held = Held::by(table);
         held.files += self.opening + self.streamed;
         held.bytes += self.streamed * STREAM + self.lines * caps::LOG_LINE as u64;
-        memory.hold(held)
+        let fits = memory.hold(held);
+        // Whoever holds too much is looked at again, whatever it did in between.
+        if fits {
+            self.bytes = 0;
+        }
+        fits
     }
 }
 
@@ -156,6 +161,8 @@ fn of_entry(entry: &dyn Any) -> u64 {
             + of_fields(&request.headers)
     } else if let Some(response) = entry.downcast_ref::<p3::Response>() {
         of_fields(&response.headers)
+    } else if let Some(HostFutureTrailers::Done(Ok(Some(fields)))) = entry.downcast_ref() {
+        of_fields(fields)
     } else if entry.is::<DynInputStream>() {
         STREAM
     } else if entry.is::<ReaddirIterator>() {
@@ -214,6 +221,10 @@ mod tests {
         let most = ((8 << 20) + 2 * caps::UNSEEN as usize) / 100_000;
         assert!((80..=most).contains(&kept.len()), "{}", kept.len());
         assert!(memory.refused().is_some());
+        // Also where it asked for something else meanwhile, and got it or not.
+        assert!(!holdings.look(&mut table, &mut memory));
+        let handed = holdings.come(0, 0, &mut table, &mut memory);
+        assert!(handed.is_err(), "it is looked at again");
         // What was let go of is there again.
         for fields in kept.drain(..) {
             table.delete(fields).unwrap();

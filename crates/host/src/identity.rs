@@ -1,5 +1,7 @@
 //! Who asked, and for what, as the guest is told: the `spin-*` request headers, and nothing a client made up.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header::{HOST, HeaderName, HeaderValue};
 use runner_manifest::{Match, NormalPath};
@@ -36,9 +38,7 @@ const OF_TRACES: [&str; 2] = ["traceparent", "tracestate"];
 
 /// Removes what a caller inside the app may not say, beside what [`strip`] removes.
 pub(crate) fn strip_inside(headers: &mut HeaderMap) {
-    remove(headers, |name| {
-        OF_TRACES.contains(&name.replace('_', "-").as_str())
-    });
+    remove(headers, |name| OF_TRACES.contains(&&*with_dashes(name)));
 }
 
 /// Removes what only the host may say, in every spelling a guest might read as the same name.
@@ -67,11 +67,19 @@ fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
 }
 
 fn is_ours(name: &str) -> bool {
-    let name = name.replace('_', "-");
+    let name = with_dashes(name);
     name.starts_with("spin-")
         || name.starts_with("x-forwarded")
-        || OF_PROXIES.contains(&name.as_str())
-        || OF_CONNECTION.contains(&name.as_str())
+        || OF_PROXIES.contains(&&*name)
+        || OF_CONNECTION.contains(&&*name)
+}
+
+/// As a guest might read it that takes both for the same.
+fn with_dashes(name: &str) -> Cow<'_, str> {
+    match name.contains('_') {
+        true => name.replace('_', "-").into(),
+        false => name.into(),
+    }
 }
 
 /// The route by which a request came, as its component is told of it.
@@ -111,6 +119,14 @@ impl<'a> Seen<'a> {
     }
 }
 
+const PATH_INFO: HeaderName = HeaderName::from_static("spin-path-info");
+const FULL_URL: HeaderName = HeaderName::from_static("spin-full-url");
+const MATCHED_ROUTE: HeaderName = HeaderName::from_static("spin-matched-route");
+const BASE_PATH: HeaderName = HeaderName::from_static("spin-base-path");
+const RAW_COMPONENT_ROUTE: HeaderName = HeaderName::from_static("spin-raw-component-route");
+const COMPONENT_ROUTE: HeaderName = HeaderName::from_static("spin-component-route");
+const CLIENT_ADDR: HeaderName = HeaderName::from_static("spin-client-addr");
+
 /// Adds the headers that Spin's HTTP trigger adds.
 pub(crate) fn add(
     headers: &mut HeaderMap,
@@ -128,21 +144,23 @@ pub(crate) fn add(
     let address = client
         .address
         .map_or_else(|| "0.0.0.0:0".to_owned(), |address| address.to_string());
-    let mut set = |name: &str, value: &str| {
+    let mut set = |name: HeaderName, value: &str| {
         // A path is ASCII once normalised; a value that is still no header value has no business in one.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+        if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }
     };
-    set("spin-path-info", seen.path_info);
-    set("spin-full-url", &full_url);
-    set("spin-matched-route", seen.matched_route);
-    set("spin-base-path", seen.base);
-    set("spin-raw-component-route", seen.raw_component_route);
-    set("spin-component-route", seen.component_route);
-    set("spin-client-addr", &address);
+    set(PATH_INFO, seen.path_info);
+    set(FULL_URL, &full_url);
+    set(MATCHED_ROUTE, seen.matched_route);
+    set(BASE_PATH, seen.base);
+    set(RAW_COMPONENT_ROUTE, seen.raw_component_route);
+    set(COMPONENT_ROUTE, seen.component_route);
+    set(CLIENT_ADDR, &address);
     for (name, value) in seen.params {
-        set(&format!("spin-path-match-{name}"), value);
+        if let Ok(name) = HeaderName::try_from(format!("spin-path-match-{name}")) {
+            set(name, value);
+        }
     }
     if let Ok(host) = HeaderValue::try_from(&client.authority) {
         headers.insert(HOST, host);

@@ -70,7 +70,8 @@ pub(crate) async fn run(
         },
     };
     let Instance { store, proxy, .. } = &mut *instance;
-    match guest::serve(proxy, store, request, reply).await {
+    let served = guest::serve(proxy, store, request, reply);
+    match guest::in_its_time(&meter, served).await {
         Ok(()) if instance.rest() => Ok(shelf.spare(instance)),
         Ok(()) => Ok(Spare::default()),
         Err(error) => {

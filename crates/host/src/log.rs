@@ -4,11 +4,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
+use tokio::task::coop::poll_proceed;
 use tokio::time::Instant;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
@@ -288,11 +289,14 @@ impl StdoutStream for LogStream {
 }
 
 impl AsyncWrite for LogStream {
+    /// Takes all of it, and now and then gives way: what is written may come from a file, by no code of its guest.
     fn poll_write(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let may_go_on = ready!(poll_proceed(cx));
+        may_go_on.made_progress();
         self.push(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

@@ -1,8 +1,12 @@
 //! How long a guest has computed: its thread's own time, and only while it is polled.
 //!
 //! Waiting is never charged, however long: nobody polls who waits. Nor is what other threads, or other tasks of the same
-//! thread, do meanwhile. It costs two readings of a clock for each poll.
+//! thread, do meanwhile. The kernel is asked for a thread's time, which takes longer than many a poll. So it is asked at most
+//! once in [`FRESH`], and of a poll that was shorter than that, the time that went by is charged. In between is known how much
+//! a thread has computed since it was asked, and how much of that was charged: all polls of a thread together are charged no
+//! less than they took, and each no more than by [`FRESH`] too much.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,15 +14,18 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::caps;
 
+/// How old what the kernel said of a thread's time may be, in nanoseconds.
+const FRESH: u64 = 100_000;
+
 /// The account of one guest. It is polled by one thread at a time, so nothing here orders anything.
 pub(crate) struct Meter {
     budget: Duration,
     /// Nanoseconds of all polls that have ended.
     charged: AtomicU64,
-    /// What the thread's clock showed when this poll began, or when what was computed before was not counted any more.
-    began: AtomicU64,
-    /// The same, when this poll began.
+    /// When this poll began.
     polled: AtomicU64,
+    /// Nanoseconds of this poll that do not count any more.
+    forgotten: AtomicU64,
     /// Nanoseconds that count as its slice, of all polls that have ended.
     sliced: AtomicU64,
     /// Whether it has begun anew in this poll.
@@ -26,13 +33,37 @@ pub(crate) struct Meter {
     gave_way: AtomicBool,
 }
 
+/// What the kernel said of a thread, and when.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    at: u64,
+    computed: u64,
+    /// Nanoseconds since then that are on some account already.
+    charged: u64,
+}
+
+thread_local! {
+    static KNOWN: Cell<Known> = Cell::default();
+}
+
+impl Known {
+    /// As of now.
+    fn anew(at: u64) -> Known {
+        Known {
+            at,
+            computed: now(ClockId::ThreadCPUTime),
+            charged: 0,
+        }
+    }
+}
+
 impl Meter {
     pub(crate) fn new(budget: Duration) -> Meter {
         Meter {
             budget,
             charged: AtomicU64::new(0),
-            began: AtomicU64::new(0),
             polled: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
             sliced: AtomicU64::new(0),
             is_anew: AtomicBool::new(false),
             gave_way: AtomicBool::new(false),
@@ -41,26 +72,33 @@ impl Meter {
 
     /// A poll begins.
     pub(crate) fn begin(&self) {
-        let now = thread_time();
-        self.began.store(now, Ordering::Relaxed);
-        self.polled.store(now, Ordering::Relaxed);
+        let at = now(ClockId::Monotonic);
+        if at.saturating_sub(KNOWN.get().at) >= FRESH {
+            KNOWN.set(Known::anew(at));
+        }
+        self.polled.store(at, Ordering::Relaxed);
     }
 
     /// What was computed until now is no part of the budget any more. To be called within a poll.
     pub(crate) fn begin_anew(&self) {
         self.charged.store(0, Ordering::Relaxed);
-        self.began.store(thread_time(), Ordering::Relaxed);
+        self.forgotten.store(self.of_poll(), Ordering::Relaxed);
         self.is_anew.store(true, Ordering::Relaxed);
     }
 
     /// It has ended, on the same thread, after so long.
     pub(crate) fn end(&self) -> Duration {
         let order = Ordering::Relaxed;
-        let now = thread_time();
-        let since = |began: &AtomicU64| now.saturating_sub(began.load(order));
-        let charged = self.charged.load(order).saturating_add(since(&self.began));
+        let poll = self.of_poll();
+        let known = KNOWN.get();
+        KNOWN.set(Known {
+            charged: known.charged + poll,
+            ..known
+        });
+        let counts = poll.saturating_sub(self.forgotten.load(order));
+        let charged = self.charged.load(order).saturating_add(counts);
         self.charged.store(charged, order);
-        let poll = since(&self.polled);
+        self.forgotten.store(0, order);
         let sliced = match self.is_anew.load(order) {
             true => charged,
             false => self.sliced.load(order).saturating_add(poll),
@@ -68,6 +106,17 @@ impl Meter {
         self.is_anew.store(false, order);
         self.sliced.store(sliced, order);
         Duration::from_nanos(poll)
+    }
+
+    /// What was computed in this poll until now.
+    fn of_poll(&self) -> u64 {
+        let elapsed = now(ClockId::Monotonic).saturating_sub(self.polled.load(Ordering::Relaxed));
+        if elapsed < FRESH {
+            return elapsed;
+        }
+        let known = KNOWN.get();
+        let since = now(ClockId::ThreadCPUTime).saturating_sub(known.computed);
+        since.saturating_sub(known.charged).min(elapsed)
     }
 
     /// This poll ends because its time is up, and not because the guest waits.
@@ -91,30 +140,28 @@ impl Meter {
 
     /// Whether it has used up what it was given, this poll included. To be asked within one.
     pub(crate) fn is_spent(&self) -> bool {
-        Duration::from_nanos(self.until_now()) >= self.budget
+        let counts = self
+            .of_poll()
+            .saturating_sub(self.forgotten.load(Ordering::Relaxed));
+        let charged = self.charged.load(Ordering::Relaxed);
+        Duration::from_nanos(charged.saturating_add(counts)) >= self.budget
     }
 
     /// Whether it has computed for longer than anybody may who holds no place, this poll included.
     pub(crate) fn is_past_its_slice(&self) -> bool {
-        let poll = thread_time().saturating_sub(self.polled.load(Ordering::Relaxed));
-        let sliced = self.sliced.load(Ordering::Relaxed).saturating_add(poll);
-        Duration::from_nanos(sliced) >= caps::SLICE
+        let sliced = self.sliced.load(Ordering::Relaxed);
+        Duration::from_nanos(sliced.saturating_add(self.of_poll())) >= caps::SLICE
     }
 
     /// The same, of the polls that have ended.
     pub(crate) fn was_past_its_slice(&self) -> bool {
         Duration::from_nanos(self.sliced.load(Ordering::Relaxed)) >= caps::SLICE
     }
-
-    fn until_now(&self) -> u64 {
-        let this = thread_time().saturating_sub(self.began.load(Ordering::Relaxed));
-        self.charged.load(Ordering::Relaxed).saturating_add(this)
-    }
 }
 
-/// Nanoseconds that this thread has spent on a processor.
-fn thread_time() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+/// Nanoseconds that a clock shows: of this thread's time on a processor, or of time itself.
+fn now(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000) + nanoseconds
@@ -126,8 +173,8 @@ mod tests {
 
     /// Until the thread's clock has gone on by so much.
     fn compute(nanoseconds: u64) {
-        let since = thread_time();
-        while thread_time() - since < nanoseconds {
+        let since = now(ClockId::ThreadCPUTime);
+        while now(ClockId::ThreadCPUTime) - since < nanoseconds {
             std::hint::spin_loop();
         }
     }
@@ -162,6 +209,40 @@ mod tests {
         meter.begin_anew();
         assert!(meter.end() < Duration::from_millis(5));
         assert!(!meter.was_past_its_slice());
+    }
+
+    #[test]
+    fn many_short_polls_are_charged_what_they_took_and_no_more_than_went_by() {
+        let meter = Meter::new(Duration::from_secs(1));
+        let (begun, mut charged) = (now(ClockId::Monotonic), Duration::ZERO);
+        for _ in 0..2000 {
+            meter.begin();
+            compute(10_000);
+            charged += meter.end();
+            // Somebody else's.
+            compute(10_000);
+        }
+        let elapsed = Duration::from_nanos(now(ClockId::Monotonic) - begun);
+        assert!(charged >= Duration::from_millis(20), "{charged:?}");
+        assert!(
+            charged <= elapsed - Duration::from_millis(20),
+            "{charged:?}"
+        );
+    }
+
+    #[test]
+    fn polls_of_any_length_are_charged_what_they_took_together() {
+        let meter = Meter::new(Duration::from_secs(1));
+        for pause in [0, 20_000, 90_000, 150_000] {
+            meter.begin();
+            compute(5_000);
+            let mut took = meter.end();
+            compute(pause);
+            meter.begin();
+            compute(200_000);
+            took += meter.end();
+            assert!(took >= Duration::from_micros(205), "{pause}: {took:?}");
+        }
     }
 
     #[test]

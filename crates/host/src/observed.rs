@@ -56,9 +56,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     types.func_wrap_async("[method]descriptor.read-directory", |store, folder| {
         Box::new(read_folder_02(store, folder))
     })?;
-    linker
-        .instance("wasi:filesystem/types@0.3.0")?
-        .func_wrap(READ, read_03)?;
+    let mut types = linker.instance("wasi:filesystem/types@0.3.0")?;
+    types.func_wrap(READ, read_03)?;
+    types.func_wrap("[method]descriptor.read-directory", read_folder_03)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -160,4 +160,31 @@ fn read_03(
     Ok((HostDescriptorWithStore::read_via_stream(
         files, file, offset,
     )?,))
+}
+
+type Listed03 = (
+    StreamReader<types_03::DirectoryEntry>,
+    FutureReader<Result<(), types_03::ErrorCode>>,
+);
+
+/// A folder is open for as long as it is read, by two descriptors.
+fn read_folder_03(
+    mut store: StoreContextMut<'_, State>,
+    (folder,): (Resource<Descriptor>,),
+) -> wasmtime::Result<(Listed03,)> {
+    let streams = store.concurrent_state_table_size();
+    let state = store.data_mut();
+    let is_one = state.begin_to_open(streams);
+    let are_two = is_one && state.begin_to_open(streams);
+    (0..u8::from(is_one) + u8::from(are_two)).for_each(|_| state.opened());
+    if !are_two {
+        let refused =
+            async { Ok::<_, wasmtime::Error>(Err(types_03::ErrorCode::InsufficientMemory)) };
+        let nothing = StreamReader::new(&mut store, std::iter::empty())?;
+        return Ok(((nothing, FutureReader::new(&mut store, refused)?),));
+    }
+    (0..2).for_each(|_| state.streams());
+    state.holds(0)?;
+    let files = Access::<State, WasiFilesystem>::new(store, State::filesystem);
+    Ok((HostDescriptorWithStore::read_directory(files, folder)?,))
 }

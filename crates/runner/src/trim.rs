@@ -1,5 +1,5 @@
-//! A server that was busy is as small again as before, once it has nothing to do: what its allocator keeps of freed memory
-//! goes back to the system.
+//! What the allocator does with freed memory. A server that was busy is as small again as before, once it has nothing to do;
+//! and one that is never at rest does not grow with each reload.
 
 use std::time::Duration;
 
@@ -11,6 +11,25 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// So few requests in that time are no work: who watches over a server asks it now and then.
 const FEW: u64 = 10;
+
+/// What is larger than this has pages of its own, which go back to the system when it is freed. Left to itself, glibc's
+/// allocator puts what a reload reads and compiles among what lives on, once it has seen one such piece.
+#[cfg(target_env = "gnu")]
+const LARGE: libc::c_int = 256 * 1024;
+
+/// Keeps large pieces apart. To be called before there is a second thread.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "a function of the C library that nothing wraps")]
+pub(crate) fn keep_large_apart() {
+    // SAFETY: a number for one of its parameters: see mallopt(3).
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+    }
+}
+
+/// Others do so by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn keep_large_apart() {}
 
 /// Gives memory back whenever there were requests and there are hardly any now.
 pub(crate) async fn when_idle(handle: Handle) {

@@ -2,8 +2,11 @@
 //!
 //! [`Drain`] tells every connection; [`Requests`] counts what they still owe their clients.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Context;
 
 use tokio::sync::watch;
 
@@ -16,16 +19,24 @@ enum Phase {
 
 /// Tells the accept loop and every connection to finish, then to stop.
 #[derive(Clone, Debug)]
-pub(crate) struct Drain(watch::Sender<Phase>);
+pub(crate) struct Drain {
+    phase: watch::Sender<Phase>,
+    /// What `phase` says too: each request asks for it, and a lock would pass from core to core.
+    has_begun: Arc<AtomicBool>,
+}
 
 impl Drain {
     pub(crate) fn new() -> Drain {
-        Drain(watch::Sender::new(Phase::Serving))
+        Drain {
+            phase: watch::Sender::new(Phase::Serving),
+            has_begun: Arc::default(),
+        }
     }
 
     /// The first call lets requests in progress finish, the second stops at once.
     pub(crate) fn advance(&self) {
-        self.0.send_modify(|phase| {
+        self.has_begun.store(true, Ordering::Release);
+        self.phase.send_modify(|phase| {
             *phase = match phase {
                 Phase::Serving => Phase::Draining,
                 Phase::Draining | Phase::Stopping => Phase::Stopping,
@@ -34,7 +45,16 @@ impl Drain {
     }
 
     pub(crate) fn has_begun(&self) -> bool {
-        *self.0.borrow() >= Phase::Draining
+        self.has_begun.load(Ordering::Acquire)
+    }
+
+    /// What wakes a task once draining has begun.
+    pub(crate) fn alarm(&self) -> Alarm {
+        let drain = self.clone();
+        Alarm {
+            rings: Box::pin(async move { drain.begun().await }),
+            is_set: false,
+        }
     }
 
     /// Returns once requests in progress are all that is left to do.
@@ -48,11 +68,27 @@ impl Drain {
     }
 
     async fn reached(&self, goal: Phase) {
-        let mut phase = self.0.subscribe();
+        let mut phase = self.phase.subscribe();
         phase
             .wait_for(|phase| *phase >= goal)
             .await
             .expect("`self` holds the sender");
+    }
+}
+
+/// Wakes one task, when [`Drain::has_begun`] is true for the first time.
+pub(crate) struct Alarm {
+    rings: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_set: bool,
+}
+
+impl Alarm {
+    /// For the task of `cx`, which has to be the same each time: setting it again costs nothing.
+    pub(crate) fn set(&mut self, cx: &mut Context<'_>) {
+        if !std::mem::replace(&mut self.is_set, true) {
+            // Where it has begun already, whoever sets it sees that next.
+            let _ = self.rings.as_mut().poll(cx);
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use tokio::time::timeout;
 
 use crate::connection::{BoxError, Connections, Peer};
 use crate::deadline::Deadline;
+use crate::drain::Alarm;
 use crate::received::{Asked, Received, Unreadable};
 use crate::refusal::Refusal;
 use crate::stats::{Closed, Seat, State};
@@ -68,6 +69,7 @@ where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let conversation = Conversation {
+            draining: self.drain.alarm(),
             deadline: Deadline::new(self.limits.head),
             http1: self.limits.http1(),
             wire: Shared::new(stream, read),
@@ -88,6 +90,7 @@ struct Conversation<S, F> {
     peer: Peer,
     seat: Arc<Seat>,
     deadline: Deadline,
+    draining: Alarm,
 }
 
 /// A guest may hold the body of its request for longer than its connection lives.
@@ -148,12 +151,12 @@ where
     /// Reads the head of the next request.
     async fn request(&mut self) -> Result<Head, NoRequest> {
         let limits = &self.server.limits;
-        let mut draining = pin!(self.server.drain.begun());
         let mut reader = HeadReader::default();
         let mut phase = Phase::Idle;
         self.deadline.set(limits.keep_alive);
         self.seat.enter(State::Idle);
         poll_fn(|cx| {
+            self.draining.set(cx);
             let mut wire = self.wire.lock();
             loop {
                 match reader.read(&mut wire.read, &self.http1) {
@@ -177,7 +180,7 @@ where
                     Poll::Ready(_) => return Poll::Ready(Err(NoRequest::Close(phase.left()))),
                     Poll::Pending => {}
                 }
-                if phase == Phase::Idle && draining.as_mut().poll(cx).is_ready() {
+                if phase == Phase::Idle && self.server.drain.has_begun() {
                     phase = Phase::Last;
                     self.deadline.set(limits.idle_window);
                 }
@@ -336,9 +339,12 @@ where
         if after == After::Close {
             self.end_output().await;
         }
-        // A guest may answer first and read afterwards, within its own limits.
-        poll_fn(|cx| self.wire.lock().poll_released(cx)).await;
-        if after == After::Keep && self.skip_rest().await {
+        // A guest may answer first and read afterwards. One that serves others too may live for longer than anybody waits.
+        let released = poll_fn(|cx| self.wire.lock().poll_released(cx));
+        let is_released = timeout(self.server.limits.kept_body, released)
+            .await
+            .is_ok();
+        if is_released && after == After::Keep && self.skip_rest().await {
             self.wire.lock().end_request();
             return Ok(());
         }

@@ -28,6 +28,8 @@ pub struct Limits {
     pub body_grace: Duration,
     /// Bytes a second, after [`Limits::body_grace`].
     pub body_rate: u32,
+    /// A request's body that its guest keeps, and has not read to its end, once its response is whole.
+    pub kept_body: Duration,
     /// A response of which the client takes nothing.
     pub write_stall: Duration,
     /// A connection that was refused or cut is read for this long, so that its client can read why.
@@ -82,6 +84,7 @@ impl Default for Limits {
             // Apache's `RequestReadTimeout` asks for twice as much; a modem gave ten times.
             body_rate: 240,
             write_stall: Duration::from_secs(30),
+            kept_body: runner_host::caps::AFTER_RESPONSE,
             linger: Duration::from_secs(1),
             // Longer than a round trip: a request sent just before our FIN arrives is still answered.
             idle_window: Duration::from_secs(1),

@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
-use runner_tests::{App, Oracle, Protocol};
+use runner_tests::{App, End, Oracle, Protocol};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 
-use crate::ROGUES;
+use crate::{ROGUES, fault};
 
 /// Two folders.
 const FILES: &str = "files = [{ source = \"one\", destination = \"/one\" }, \
@@ -53,6 +53,51 @@ async fn e36_so_many_files_may_be_open_and_no_more() {
             .await;
         oracle.over().await;
     }
+}
+
+#[tokio::test]
+async fn e36_folders_that_are_read_are_open_files_and_take_no_threads() {
+    let oracle = Oracle::serve(app("guest:rogue3")).await;
+    let server = oracle.server();
+    let (threads, descriptors) = (server.threads(), server.descriptors());
+    let listing = server.get("/list-many?n=1000&ms=1500");
+    let looking = async {
+        server
+            .logged(|line| line["event"] == "limit" && line["limit"] == "open_files")
+            .await;
+        oracle.neighbour().await;
+        (server.threads(), server.descriptors())
+    };
+    let (reply, (more_threads, more_descriptors)) = tokio::join!(listing, looking);
+    assert_eq!(reply.body, "{\"began\":1000}");
+    // A file of somebody else's may be looked at meanwhile.
+    assert!(more_threads <= threads + 2, "{threads}, {more_threads}");
+    assert!(
+        more_descriptors <= descriptors + 256 + 16,
+        "{descriptors}, {more_descriptors}"
+    );
+    oracle.over().await;
+}
+
+#[tokio::test]
+async fn e01_what_the_host_does_for_a_guest_is_on_its_account() {
+    let app = app("guest:rogue3");
+    app.file("one/large", &"x".repeat(8 << 20));
+    let oracle = Oracle::serve(app).await;
+    let computed = fault("cpu", "computed for 1s");
+    // Some 8 GB; the guest itself computes nothing.
+    for protocol in Protocol::BOTH {
+        oracle
+            .fails(
+                protocol,
+                "/pour?path=large&n=1000",
+                504,
+                End::Clean,
+                computed,
+            )
+            .await;
+    }
+    oracle.over().await;
 }
 
 #[tokio::test]

@@ -104,6 +104,34 @@ async fn e20_what_the_host_holds_for_handles_is_a_part_of_the_memory() {
 }
 
 #[tokio::test]
+async fn e20_what_nobody_asks_for_is_kept_short_or_counted() {
+    let files =
+        "files = [{ source = \"one\", destination = \"/one\" }]\nlimits = { cpu = \"20 s\" }";
+    let app = Oracle::app("guest:rogue3", files);
+    app.file("one/a.txt", "a");
+    let oracle = Oracle::serve(app).await;
+    oracle.server().forget_peak_memory();
+    let before = oracle.server().peak_memory();
+    // The texts are 900 MB together.
+    let path = "/hoard?what=errors&n=1000";
+    oracle
+        .answers(Protocol::Http1, path, "{\"got\":1000}")
+        .await;
+    oracle
+        .fails(
+            Protocol::Http1,
+            "/hoard?what=methods",
+            500,
+            End::Clean,
+            TOO_MUCH,
+        )
+        .await;
+    let took = oracle.server().peak_memory().saturating_sub(before);
+    assert!(took < 400 << 20, "{took}");
+    oracle.over().await;
+}
+
+#[tokio::test]
 async fn e21_a_poll_has_an_end_and_waits_for_what_there_is() {
     let oracle = Oracle::start("guest:rogue", "").await;
     for protocol in Protocol::BOTH {

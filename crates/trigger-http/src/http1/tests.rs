@@ -653,3 +653,30 @@ async fn who_kept_the_body_of_a_request_never_reads_the_next_one() {
     let expected = |text: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n{text}");
     assert_eq!(answered, expected("first") + &expected("other"));
 }
+
+#[tokio::test]
+async fn who_keeps_the_body_of_a_request_unread_keeps_its_connection_for_only_so_long() {
+    let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let keeps = kept.clone();
+    let keep = move |request: Request<Received>| {
+        keeps.lock().unwrap().push(request);
+        async {
+            let body = Full::from("hello").map_err(|never| match never {});
+            Response::new(body.boxed_unsync())
+        }
+    };
+    let limits = Limits {
+        kept_body: SOON,
+        ..Limits::default()
+    };
+    let running = Setup {
+        limits,
+        ..Setup::default()
+    }
+    .serve(keep)
+    .await;
+    let bytes = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nfirst";
+    let answered = exchange(&running, bytes.to_owned() + GET).await;
+    assert_eq!(answered, HELLO, "nothing behind it is answered");
+    assert_eq!(kept.lock().unwrap().len(), 1);
+}

@@ -1,6 +1,8 @@
 //! Files, by the calls below those of the standard library: what they refuse is what the host refuses.
 
 use toolbox::{Query, json, wit_name};
+use wasip3::cli::stdout;
+use wasip3::clocks::monotonic_clock::wait_for;
 use wasip3::clocks::system_clock::Instant;
 use wasip3::filesystem::preopens::get_directories;
 use wasip3::filesystem::types::{
@@ -45,6 +47,41 @@ pub async fn open_many(query: &Query) -> String {
         }
     }
     json::object([("opened", opened.to_string())])
+}
+
+/// `/list-many?n=&ms=`: begins to read a folder so often, reads none of it, and waits so long.
+pub async fn list_many(query: &Query) -> String {
+    let count: usize = query.number("n", 1);
+    let mut streams = Vec::new();
+    if let Ok(folder) = folder(query, "folder") {
+        streams.extend((0..count).map(|_| folder.read_directory()));
+    }
+    wait_for(query.number::<u64>("ms", 0) * 1_000_000).await;
+    json::object([("began", streams.len().to_string())])
+}
+
+/// `/pour?path=&n=`: has the host write the file to standard output so often, all of it at once.
+pub async fn pour(query: &Query) -> String {
+    let path = query.text("path").unwrap_or_default();
+    let count: usize = query.number("n", 1);
+    let opened = match folder(query, "folder") {
+        Ok(folder) => {
+            folder
+                .open_at(FOLLOW, path.into(), OpenFlags::empty(), READ)
+                .await
+        }
+        Err(error) => Err(error),
+    };
+    let Ok(file) = opened else {
+        return json::object([("poured", "0".into())]);
+    };
+    let poured: Vec<_> = (0..count)
+        .map(|_| stdout::write_via_stream(file.read_via_stream(0).0))
+        .collect();
+    for written in poured {
+        let _ = written.await;
+    }
+    json::object([("poured", count.to_string())])
 }
 
 /// `/change?how=&path=&to=&folder=&to-folder=`: does that to it.

@@ -5,7 +5,9 @@ use std::task::{Context, Waker};
 
 use toolbox::{Query, json};
 use wasip3::clocks::monotonic_clock::wait_for;
-use wasip3::http::types::{ErrorCode, Fields, RequestOptions};
+use wasip3::filesystem::preopens::get_directories;
+use wasip3::filesystem::types::{DescriptorFlags, OpenFlags, PathFlags};
+use wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions};
 use wasip3::{wit_future, wit_stream};
 
 #[link(wasm_import_module = "$root")]
@@ -35,6 +37,38 @@ pub fn leak(query: &Query) -> String {
             }
             Some("tasks") => begin(),
             _ => forget(Fields::new()),
+        }
+    }
+    json::object([("got", count.to_string())])
+}
+
+/// `/hoard?what=errors|methods&n=`: has the host keep so many texts of 900 KB, and lets none go. `errors` are why bodies were
+/// not read to their end; between two `methods` it opens a file, or tries to.
+pub async fn hoard(query: &Query) -> String {
+    let count: u64 = query.number("n", 1_000_000);
+    let text = "X".repeat(900_000);
+    let folder = get_directories().into_iter().next();
+    if query.text("what") == Some("methods") {
+        // As many open files as there may be.
+        (0..300).for_each(|_| forget(get_directories()));
+    }
+    for _ in 0..count {
+        let (end, trailers) = wit_future::new(|| Ok(None));
+        let (request, sent) = Request::new(Fields::new(), None, trailers, None);
+        match (query.text("what"), &folder) {
+            (Some("methods"), Some((folder, _))) => {
+                let _ = request.set_method(&Method::Other(text.clone()));
+                let flags = (PathFlags::empty(), OpenFlags::empty(), DescriptorFlags::READ);
+                let _ = folder.open_at(flags.0, "a.txt".into(), flags.1, flags.2).await;
+                forget((end, request, sent));
+            }
+            _ => {
+                let (told, outcome) = wit_future::new(|| Ok(()));
+                let (body, rest) = Request::consume_body(request, outcome);
+                let error = ErrorCode::InternalError(Some(text.clone()));
+                let _ = told.write(Err(error)).await;
+                forget((end, sent, body, rest));
+            }
         }
     }
     json::object([("got", count.to_string())])

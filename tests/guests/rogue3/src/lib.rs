@@ -26,6 +26,7 @@ impl Guest for Rogue {
             "/read" => answers::read(request, &query).await,
             "/huge-read" => answers::huge_read(request, &query),
             "/leak" => json(&handles::leak(&query)),
+            "/hoard" => json(&handles::hoard(&query).await),
             "/about" => json(&system::about()),
             "/random" => json(&system::random(&query)),
             "/times" => json(&system::times().await),
@@ -33,6 +34,8 @@ impl Guest for Rogue {
             "/abort" => std::process::abort(),
             "/open" => json(&files::open(&query).await),
             "/open-many" => json(&files::open_many(&query).await),
+            "/list-many" => json(&files::list_many(&query).await),
+            "/pour" => json(&files::pour(&query).await),
             "/change" => json(&files::change(&query).await),
             _ => answer("text/plain", "the rogue does not know this path\n"),
         })
