@@ -1,11 +1,14 @@
 //! Events as programs read them: one JSON object a line, each with its `event` and its `time`.
 
+use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use runner_host::{CallOutcome, Called, Decision, Event, Outcome, Record, Stream, Verdict};
 use runner_manifest::{AllowedHost, ComponentId, Diagnostic, Level, Mark, Place};
 use runner_outbound::Denied;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{escape, time};
@@ -89,7 +92,7 @@ pub(crate) fn event(event: &Event<'_>, ceiling: Option<&Path>) -> String {
         }
         Event::Decision(decision) => line("decision", object(decided(decision))),
         Event::Call(called) => line("call", object(ended(called))),
-        Event::Request(record) => line("request", object(access(record))),
+        Event::Request(record) => access(record),
     }
 }
 
@@ -135,25 +138,46 @@ fn ended(called: &Called<'_>) -> Value {
     })
 }
 
-fn access(record: &Record) -> Value {
+/// The line of a request. There is one for each, so it is written as it is, and not made of a map.
+fn access(record: &Record) -> String {
     let outcome = match record.outcome {
         Outcome::Complete => "complete",
         Outcome::ClientGone => "client-gone",
         Outcome::GuestFailed => "guest-failed",
     };
-    json!({
-        "request": record.request_id.to_string(),
-        "method": record.method.as_str(),
-        "path": cut(&record.path),
-        "route": record.route,
-        "component": record.component.as_ref().map(|id| id.as_str()),
-        "status": record.status.as_u16(),
-        "bytes": record.bytes,
-        "duration_ms": milliseconds(record.duration),
-        "denials": record.denials,
-        "outcome": outcome,
-        "client": record.client.map(|client| client.to_string()),
+    safe(&Access {
+        bytes: record.bytes,
+        client: record.client,
+        component: record.component.as_ref().map(ComponentId::as_str),
+        denials: record.denials,
+        duration_ms: milliseconds(record.duration),
+        event: "request",
+        method: record.method.as_str(),
+        outcome,
+        path: escape::cut(&record.path, escape::MAX_LINE),
+        request: record.request_id.to_string(),
+        route: record.route.as_deref(),
+        status: record.status.as_u16(),
+        time: time::now(),
     })
+}
+
+/// In the order of all other lines.
+#[derive(Serialize)]
+struct Access<'a> {
+    bytes: u64,
+    client: Option<SocketAddr>,
+    component: Option<&'a str>,
+    denials: u64,
+    duration_ms: f64,
+    event: &'a str,
+    method: &'a str,
+    outcome: &'a str,
+    path: Cow<'a, str>,
+    request: String,
+    route: Option<&'a str>,
+    status: u16,
+    time: String,
 }
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -245,8 +269,13 @@ pub(crate) fn of_app(app: &str, line: &str) -> String {
 
 /// JSON that is also safe on a terminal: JSON itself leaves DEL, C1 and bidi controls as they are.
 pub(crate) fn short_safe(value: &Value) -> String {
-    let text = value.to_string();
-    if !text.chars().any(escape::is_unsafe) {
+    safe(value)
+}
+
+fn safe(value: &impl Serialize) -> String {
+    let text = serde_json::to_string(value).expect("its keys are strings, and nothing in it fails");
+    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte);
+    if text.bytes().all(is_plain) || !text.chars().any(escape::is_unsafe) {
         return text;
     }
     let mut safe = String::with_capacity(text.len() + 16);

@@ -16,6 +16,10 @@ const GUEST_CAPACITY: usize = CAPACITY / 2;
 /// So much is gathered before it is written.
 const BATCH: usize = 64 * 1024;
 
+/// How long lines gather after those that were written: whoever says one while nobody waits for it wakes nobody. A line
+/// after a pause is written at once.
+const GATHER: Duration = Duration::from_millis(3);
+
 /// How long the end waits for a reader that has stopped reading.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -200,6 +204,7 @@ impl<L: Fn(u64) -> String> Writer<L> {
             }
             self.tell_lost();
             self.write();
+            thread::sleep(GATHER);
         }
     }
 
