@@ -26,9 +26,26 @@ const REQUESTS_OF_A_ROUND: u32 = 20_000;
 /// What `cargo xtask cost --help` says.
 pub const USAGE: &str = "\
 usage: cargo xtask cost [--release]
+       cargo xtask cost --check | --update
 
   what the limits cost: instructions and processor time of a request, with them and in a build without them
-  --release  in builds that are optimised as a release is, which takes some minutes; else in development builds";
+  --release  in builds that are optimised as a release is, which takes some minutes; else in development builds
+  --check    only counts the instructions of a request, and says whether they are as many as xtask/hot-path says
+  --update   writes them there";
+
+/// How many instructions a request takes in a development build, as it was when somebody looked last.
+const HOT_PATH: &str = "xtask/hot-path";
+
+/// By how many percent they may differ: more is a change that somebody has to want.
+const MARGIN: f64 = 3.0;
+
+/// What is to be done.
+#[derive(Clone, Copy)]
+enum Wish {
+    Compare(Profile),
+    Check,
+    Update,
+}
 
 /// How the example is built.
 #[derive(Clone, Copy)]
@@ -52,16 +69,59 @@ pub fn run(
     arguments: impl Iterator<Item = String>,
     out: &mut dyn Write,
 ) -> Result<String> {
-    let mut profile = Profile::Development;
+    let mut wish = Wish::Compare(Profile::Development);
     for argument in arguments {
-        match argument.as_str() {
-            "--release" => profile = Profile::Release,
+        wish = match argument.as_str() {
+            "--release" => Wish::Compare(Profile::Release),
+            "--check" => Wish::Check,
+            "--update" => Wish::Update,
             other => bail!("`{other}` is no option of `cost`\n\n{USAGE}"),
-        }
+        };
     }
     if !has("valgrind") {
-        bail!("valgrind is not installed");
+        bail!("valgrind is not installed (apt-get install valgrind)");
     }
+    match wish {
+        Wish::Compare(profile) => compare(root, profile, out),
+        Wish::Check => check(root),
+        Wish::Update => update(root),
+    }
+}
+
+/// Instructions of a request in a development build, which CI has built already.
+fn hot_path(root: &Path) -> Result<f64> {
+    Build::new(root, "with limits", Profile::Development, &[])?.instructions(root)
+}
+
+fn update(root: &Path) -> Result<String> {
+    let counted = hot_path(root)?;
+    fs::write(root.join(HOT_PATH), format!("{counted:.0}\n"))?;
+    Ok(format!("{counted:.0} instructions a request"))
+}
+
+fn check(root: &Path) -> Result<String> {
+    let file = root.join(HOT_PATH);
+    let known = fs::read_to_string(&file);
+    let known: f64 = known
+        .with_context(|| format!("there is no `{}`", file.display()))?
+        .trim()
+        .parse()
+        .with_context(|| format!("`{}` is no number", file.display()))?;
+    judge(hot_path(root)?, known)
+}
+
+fn judge(counted: f64, known: f64) -> Result<String> {
+    let more = (counted / known - 1.0) * 100.0;
+    let text = format!(
+        "{counted:.0} instructions a request, {more:+.1} % of the {known:.0} that were known (at most {MARGIN} % either way)"
+    );
+    if more.abs() <= MARGIN {
+        return Ok(text);
+    }
+    bail!("{text}\nhelp: if this is meant, `cargo xtask cost --update`, and say why in the commit")
+}
+
+fn compare(root: &Path, profile: Profile, out: &mut dyn Write) -> Result<String> {
     let with = Build::new(root, "with limits", profile, &[])?;
     let without = ["--features", "danger-no-limits"];
     let without = Build::new(root, "without", profile, &without)?;
@@ -190,6 +250,13 @@ mod tests {
         let text = "==7== Events    : Ir\n==7== Collected : 123456\n==7==\n";
         assert_eq!(collected(text), Some(123_456));
         assert_eq!(collected("==7== nothing"), None);
+    }
+
+    #[test]
+    fn the_hot_path_may_change_by_a_little() {
+        for (counted, holds) in [(100.0, true), (102.9, true), (104.0, false), (96.0, false)] {
+            assert_eq!(judge(counted, 100.0).is_ok(), holds, "{counted}");
+        }
     }
 
     #[test]

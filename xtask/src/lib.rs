@@ -5,6 +5,7 @@
 //! assert_eq!(differences, Vec::<String>::new());
 //! ```
 
+pub mod bench;
 pub mod cost;
 pub mod faults;
 pub mod guests;

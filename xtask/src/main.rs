@@ -1,5 +1,5 @@
 //! `cargo xtask guests [--check] [--out DIR]`, `cargo xtask faults`, `cargo xtask siege [NAME...]`, `cargo xtask torture`,
-//! `cargo xtask soak`, `cargo xtask cost`, `cargo xtask traced`
+//! `cargo xtask soak`, `cargo xtask cost`, `cargo xtask bench`, `cargo xtask traced`
 
 use std::env;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use xtask::{cost, faults, guests, siege, soak, torture, traced};
+use xtask::{bench, cost, faults, guests, siege, soak, torture, traced};
 
 const USAGE: &str = "\
 usage: cargo xtask guests [--check] [--out DIR]
@@ -61,6 +61,14 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<String> {
                 cost::run(xtask::root(), arguments, &mut io::stdout())
             });
         }
+        Some("bench") => {
+            return help_or(bench::USAGE, arguments, |arguments| {
+                bench::run(xtask::root(), arguments, &mut io::stdout())
+            });
+        }
+        Some(bench::bare::NAME) => {
+            return bench::bare::serve(&arguments.next().unwrap_or_default());
+        }
         Some("traced") => return traced::run(xtask::root()),
         Some("faults") => return faults::run(xtask::root()),
         Some(faults::INSIDE) => {
@@ -88,7 +96,14 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<String> {
 }
 
 fn usage() -> String {
-    let more = [siege::USAGE, torture::USAGE, soak::USAGE, cost::USAGE].join("\n\n");
+    let more = [
+        siege::USAGE,
+        torture::USAGE,
+        soak::USAGE,
+        cost::USAGE,
+        bench::USAGE,
+    ]
+    .join("\n\n");
     format!("{USAGE}\n\n{more}")
 }
 

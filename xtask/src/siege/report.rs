@@ -64,6 +64,10 @@ impl Finding {
         self
     }
 
+    pub(crate) fn add(&mut self, measure: Measure) {
+        self.measures.push(measure);
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
