@@ -120,18 +120,6 @@ impl Guest {
         }
     }
 
-    /// It computes for long, on a thread that has others to serve: from now on a task of several threads runs it.
-    fn step_aside(&mut self) {
-        let Some(mut account) = self.account.take() else {
-            return;
-        };
-        account.leave();
-        match account.pace.aside.clone() {
-            Some(aside) => self.go_on_at(&aside, account),
-            None => self.account = Some(account),
-        }
-    }
-
     fn go_on_at(&mut self, runtime: &Handle, account: Account) {
         let run = std::mem::replace(&mut self.run, Box::pin(std::future::pending()));
         let account = Some(account);
@@ -192,15 +180,6 @@ impl Account {
         self.row == Row::Front && self.quota.is_to_go_behind()
     }
 
-    /// Asked only of who has had its slice: a thread that serves connections is not held up by it any more.
-    fn is_to_step_aside(&self) -> bool {
-        let is_elsewhere =
-            |aside: &Handle| Handle::try_current().is_ok_and(|here| here.id() != aside.id());
-        self.row == Row::Front
-            && self.meter.was_past_its_slice()
-            && self.pace.aside.as_ref().is_some_and(is_elsewhere)
-    }
-
     /// Ready when it may compute, and computing is charged from then on.
     fn poll_begin(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.meter.was_past_its_slice() || self.quota.is_in_debt() {
@@ -240,12 +219,6 @@ impl Future for Guest {
         let guest = &mut *self;
         if guest.account.as_ref().is_some_and(Account::is_to_step_back) {
             guest.step_back();
-        } else if guest
-            .account
-            .as_ref()
-            .is_some_and(Account::is_to_step_aside)
-        {
-            guest.step_aside();
         }
         let account = guest.account.as_mut().filter(|_| caps::LIMITED);
         let Some(account) = account else {

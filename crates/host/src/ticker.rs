@@ -6,8 +6,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 
-use tokio::runtime::{Handle, RuntimeFlavor};
-
 use crate::behind::Behind;
 use crate::caps;
 use crate::gate::Gate;
@@ -36,8 +34,6 @@ pub(crate) struct Pace {
     pub(crate) commons: Arc<Commons>,
     /// Where those are served that others go before.
     pub(crate) behind: Behind,
-    /// Where a guest goes on that computes for long: a runtime of several threads, on one of which this was made.
-    pub(crate) aside: Option<Handle>,
     state: AtomicU8,
     stopped: AtomicBool,
     clock: OnceLock<Thread>,
@@ -52,9 +48,6 @@ impl Pace {
             pressure: Pressure::new(),
             commons: Commons::new(cores, memory),
             behind: Behind::default(),
-            aside: Handle::try_current()
-                .ok()
-                .filter(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread),
             state: AtomicU8::new(AT_REST),
             stopped: AtomicBool::new(false),
             clock: OnceLock::new(),

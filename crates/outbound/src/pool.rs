@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use hyper::rt::Executor;
 use runner_manifest::{ComponentId, Origin};
-use tokio::runtime::{Handle, Id};
 use tokio::time::{Instant, sleep};
 
 use crate::connection::{Connection, Tasks};
@@ -18,9 +17,6 @@ pub(crate) struct Key {
     origin: Origin,
     component: ComponentId,
     generation: u64,
-    /// Where its driver runs. Elsewhere nobody knows in time that its server has closed it, and who uses it wakes another
-    /// thread.
-    runtime: Option<Id>,
 }
 
 impl Key {
@@ -29,7 +25,6 @@ impl Key {
             origin: permit.origin().clone(),
             component: permit.component().clone(),
             generation: permit.grants().generation,
-            runtime: Handle::try_current().ok().map(|runtime| runtime.id()),
         }
     }
 }

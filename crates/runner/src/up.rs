@@ -48,14 +48,11 @@ const FIRST: u64 = 1;
 /// Where to listen when nobody says so.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
 
-/// Beside the runtime's own, and those that serve connections: what compiles, what reads files, what keeps time.
+/// Beside the runtime's own: what compiles, what reads files, what keeps time.
 const SPARE_THREADS: usize = 4;
 
 /// The runtime's own six, and a few for what it is to do.
 const SPARE_DESCRIPTORS: usize = 12;
-
-/// Those of a thread that serves connections.
-const DESCRIPTORS_OF_A_CORE: usize = 4;
 
 /// Runs until the app has drained.
 pub(crate) fn run(args: &Up, global: &Global, environment: &Environment) -> Exit {
@@ -201,16 +198,15 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
         runtime.thread_keep_alive(BLOCKING_KEPT).enable_all();
         runtime.build()
     };
-    has_descriptors(workers)
-        .and_then(|()| has_threads(2 * workers + SPARE_THREADS))
+    has_descriptors()
+        .and_then(|()| has_threads(workers + SPARE_THREADS))
         .and_then(|()| build())
         .map_err(|error| Failure::of_machine("the runtime cannot start", &error))
 }
 
 /// Opens as many descriptors as the runtime does, and more: where it cannot have one for signals it panics.
-fn has_descriptors(cores: usize) -> io::Result<()> {
-    let count = SPARE_DESCRIPTORS + cores * DESCRIPTORS_OF_A_CORE;
-    let pairs = (0..count / 2).map(|_| UnixStream::pair());
+fn has_descriptors() -> io::Result<()> {
+    let pairs = (0..SPARE_DESCRIPTORS / 2).map(|_| UnixStream::pair());
     pairs.collect::<io::Result<Vec<_>>>().map(drop)
 }
 

@@ -19,7 +19,6 @@ use tokio::task::{JoinError, JoinSet, unconstrained, yield_now};
 use tokio::time::{interval, sleep};
 
 use crate::connection::{Connections, Peer};
-use crate::cores::Cores;
 use crate::received::Asked;
 use crate::server::Drained;
 use crate::tally;
@@ -54,7 +53,6 @@ pub(crate) struct Door {
 pub(crate) async fn run<F, A, B>(
     door: Door,
     connections: Connections<F>,
-    mut cores: Cores,
     drain_timeout: Duration,
 ) -> Drained
 where
@@ -68,12 +66,8 @@ where
     let mut start = |tasks: &mut JoinSet<()>, stream: TcpStream, address: SocketAddr| {
         let _ = stream.set_nodelay(true);
         send_little_ahead(&stream);
-        let core = cores.next();
-        let Ok(stream) = core.adopt(stream) else {
-            return;
-        };
         if let Some(arrival) = gate.admit(tasks, stream, address) {
-            tasks.spawn_on(connections.clone().serve(arrival), core.runtime());
+            tasks.spawn(connections.clone().serve(arrival));
         }
     };
     let draining = pin!(connections.drain.begun());

@@ -32,7 +32,6 @@ use std::time::Duration;
 mod accept;
 mod answer;
 mod connection;
-mod cores;
 mod deadline;
 mod drain;
 mod error;

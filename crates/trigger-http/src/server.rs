@@ -14,7 +14,6 @@ use tokio::net::TcpListener;
 use crate::accept::{self, BACKLOG, Door};
 use crate::answer::answer;
 use crate::connection::Connections;
-use crate::cores::Cores;
 use crate::drain::{Drain, Requests};
 use crate::limits::Limits;
 use crate::proxies::Proxies;
@@ -142,7 +141,7 @@ impl Server {
             listener: self.listener,
             handed_over,
         };
-        accept::run(door, connections, Cores::start(), self.drain_timeout).await
+        accept::run(door, connections, self.drain_timeout).await
     }
 }
 

@@ -117,7 +117,7 @@ impl Setup {
             listener: Arc::new(listener),
             handed_over: Arc::new(handed_over.into()),
         };
-        let serving = tokio::spawn(run(door, connections, Cores::here(), self.drain_timeout));
+        let serving = tokio::spawn(run(door, connections, self.drain_timeout));
         Running {
             address,
             drain,
